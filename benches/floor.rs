@@ -13,6 +13,8 @@
 //!
 //! With `--bucket 100,50` the endpoint throttles as AWS does, here after 100 writes of a kind and beyond 50 a second, and
 //! the table shows how near `eg` comes to that rate. The bare client does not retry, so it has no part in this.
+//!
+//! With `--floor no` the bare client is left out, and each command runs once: for thousands of groups.
 
 #![allow(
     clippy::unwrap_used,
@@ -100,6 +102,7 @@ fn main() {
         for latency in &options.latencies {
             match options.bucket {
                 Some(bucket) => measure_throttled(*groups, *latency, options.wide, bucket),
+                None if options.alone => measure_alone(*groups, *latency, options.wide),
                 None => measure(*groups, *latency, options.wide, options.runs),
             }
         }
@@ -113,6 +116,8 @@ struct Options {
     runs: usize,
     /// Three ports for both families, in place of one port for IPv4.
     wide: bool,
+    /// Without the bare client.
+    alone: bool,
     bucket: Option<RateLimit>,
 }
 
@@ -123,6 +128,7 @@ impl Options {
             latencies: [0, 20, 80].map(Duration::from_millis).to_vec(),
             runs: 7,
             wide: false,
+            alone: false,
             bucket: None,
         };
         let mut args = args.filter(|arg| arg != "--bench");
@@ -138,6 +144,7 @@ impl Options {
                 }
                 "--runs" => options.runs = value.parse().unwrap(),
                 "--wide" => options.wide = value == "yes",
+                "--floor" => options.alone = value == "no",
                 _ => panic!("unknown option {name}"),
             }
         }
@@ -233,6 +240,20 @@ impl World {
         )
     }
 
+    /// One run with its peak memory, and its processor time as GNU time tells it.
+    fn eg_alone(&self, state: &Path, command: &str) -> (Run, String) {
+        let told = self.dir.path().join("told");
+        let mut timed = self.command(TIME);
+        timed.args(["-f", "%M %U %S", "-o"]).arg(&told).arg(eg());
+        timed.env("EG_STATE", state).args(arguments(command, self.wide));
+        let run = self.time(timed);
+        let text = fs::read_to_string(told).unwrap();
+        let [kibibytes, user, system] = *text.split_whitespace().collect::<Vec<_>>() else { panic!("{text}") };
+        let cpu = user.parse::<f64>().unwrap() + system.parse::<f64>().unwrap();
+        let memory = format!("{} MiB", kibibytes.parse::<u64>().unwrap() / 1024);
+        (Run { cpu: Some(Duration::from_secs_f64(cpu)), ..run }, memory)
+    }
+
     fn floor(&self, command: &str) -> Run {
         let mut floor = self.command(env::current_exe().unwrap());
         floor
@@ -324,6 +345,28 @@ fn measure(groups: usize, latency: Duration, wide: bool, runs: usize) {
             floor * 1e3,
             eg_cpu * 1e3,
             floor_cpu * 1e3,
+        );
+    }
+}
+
+/// Each command once, `eg` alone.
+fn measure_alone(groups: usize, latency: Duration, wide: bool) {
+    let world = World::new(groups, latency, wide);
+    let state = world.new_record("state.db");
+    for command in COMMANDS {
+        let (run, memory) = world.eg_alone(&state, command);
+        let cpu = run.cpu.map_or(f64::NAN, |cpu| cpu.as_secs_f64());
+        println!(
+            "{groups:>6} {:>5} ms {command:>10} {:>9.1} ms {:>12} {:>7} {:>7.0} ms {:>10} {:>6} {:>6} {:>7} {memory:>8}",
+            latency.as_millis(),
+            run.wall.as_secs_f64() * 1e3,
+            "-",
+            "-",
+            cpu * 1e3,
+            "-",
+            run.calls,
+            "-",
+            "-",
         );
     }
 }

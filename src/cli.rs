@@ -40,7 +40,7 @@ pub enum Command {
     /// Start, list, extend and stop sessions
     #[command(subcommand)]
     Session(SessionCommand),
-    /// Manage the security groups eg may open
+    /// Manage the firewalls that eg may open
     #[command(subcommand)]
     Resource(ResourceCommand),
     Status(status::once::StatusArgs),

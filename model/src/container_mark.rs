@@ -5,10 +5,11 @@
 //! | `eg:lease:<installation>` | `a1b2c3d4:t9xyz0 …`: for each permission, its digest and the time until which that installation needs it |
 //!
 //! The time is in seconds of 1970, in base 36. Items are sorted and joined by one space. Only its own installation
-//! writes a tag, always as a whole, and nothing guards it. So the list comes from the record, since one made from a
-//! reading that is behind would lose a mark. It names every open lease that was attempted and not left: with the end
-//! on record or, if none is, with one settle window from now. And while a write of unknown outcome can still land, no
-//! lease on the same container closes: it would bring back the mark of a lease that is gone.
+//! writes a tag, always as a whole, and nothing guards it. Others at most take off a tag that nobody needs
+//! ([`spare_mark`]). So the list comes from the record, since one made from a reading that is behind would lose a mark.
+//! It names every open lease that was attempted and not left: with the end on record or, if none is, with one settle
+//! window from now. And while a write of unknown outcome can still land, no lease on the same container closes: it would
+//! bring back the mark of a lease that is gone.
 //!
 //! [`shown`] presents these marks as tags of the rule, so that the plan does not know the difference. An entry counts
 //! as marked only if its text is `eg`'s *and* an installation's list names it. Text alone would make every entry whose
@@ -19,7 +20,9 @@ use crate::{
     ids::{InstallationId, RuleId},
     net::permission::Permission,
     observation::{ObservedRule, Reading},
-    tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG, MARKS, SESSION, lease_key, lease_value, sessions_named},
+    tags::{
+        LEASE_GRACE, LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG, MARKS, SESSION, lease_key, lease_value, sessions_named,
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,6 +145,27 @@ pub fn loose_marks(
     };
     let shown: BTreeSet<(InstallationId, String)> = rules.iter().flat_map(shows).collect();
     leases(tags).map(|(installation, digest, _)| (installation, digest)).filter(|mark| !shown.contains(mark)).collect()
+}
+
+/// The mark that may go where no more tags fit, as key and value: every lease in it has expired for everybody, and no
+/// entry is there for any of them (`shown`: the digests of all entries). While an entry is there, only the mark tells
+/// other installations that the entry is `eg`'s. Of several, the one that expired first.
+#[must_use]
+pub fn spare_mark<'t>(
+    tags: &'t BTreeMap<String, String>,
+    shown: &BTreeSet<String>,
+    provider_time: Timestamp,
+) -> Option<(&'t str, &'t str)> {
+    let ended = |value: &str| {
+        let mark = ContainerMark::read(value);
+        let needed =
+            |(digest, until): (&String, &Timestamp)| shown.contains(digest) || provider_time - *until <= LEASE_GRACE;
+        let spare = mark.odd.is_empty() && !mark.leases.iter().any(needed);
+        mark.leases.into_values().max().filter(|_| spare)
+    };
+    let marks = tags.iter().filter(|(key, _)| key.strip_prefix(LEASE_PREFIX).is_some_and(|id| !id.is_empty()));
+    let spare = marks.filter_map(|(key, value)| Some((ended(value)?, key.as_str(), value.as_str()))).min();
+    spare.map(|(_, key, value)| (key, value))
 }
 
 /// Lays a list that was just written over a reading: from now on it is all that the installation's tag names. What no
@@ -272,6 +296,35 @@ mod tests {
             assert_eq!(read.odd, [item]);
             assert_eq!(read.leases.len(), 1, "{item}: the rest still counts");
         }
+    }
+
+    #[test]
+    fn a_spare_mark_has_expired_for_everybody_and_no_entry() {
+        let now = at("2026-02-27T18:00:00Z");
+        let value = |host_and_end: &[(u8, &str)]| {
+            let leases = host_and_end.iter().map(|(last, end)| (host(*last).digest(LIST), at(end))).collect();
+            ContainerMark::write(&leases).unwrap()
+        };
+        let mut rest: BTreeMap<String, String> = [
+            (1, value(&[(1, "2026-02-27T17:49:59Z"), (2, "2026-02-01T00:00:00Z")])),
+            (2, value(&[(1, "2026-02-27T17:50:00Z")])),
+            (3, value(&[(3, "2026-02-01T00:00:00Z")])),
+            (4, "soon".to_owned()),
+            (5, String::new()),
+            (6, value(&[(1, "2026-02-27T12:00:00Z")])),
+        ]
+        .map(|(n, value)| (lease_key(&inst(n)), value))
+        .into_iter()
+        .chain([("owner".to_owned(), "bob".to_owned())])
+        .collect();
+        let mut gone = Vec::new();
+        let shown = BTreeSet::from([host(3).digest(LIST)]);
+        while let Some((key, _)) = spare_mark(&rest, &shown, now).map(|(key, value)| (key.to_owned(), value.to_owned()))
+        {
+            rest.remove(&key);
+            gone.push(key);
+        }
+        assert_eq!(gone, [lease_key(&inst(6)), lease_key(&inst(1))]);
     }
 
     #[test]

@@ -34,6 +34,15 @@ impl Rights {
         };
         [self.open, self.tag, self.close].into_iter().filter_map(denied).collect()
     }
+
+    /// The reason why it is not known whether a right is there.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&Failure> {
+        [&self.open, &self.tag, &self.close].into_iter().find_map(|verdict| match verdict {
+            Verdict::Unknown(failure) => Some(failure),
+            Verdict::Allowed | Verdict::Denied(_) => None,
+        })
+    }
 }
 
 /// The end of the credentials, as far as it can be told beforehand.

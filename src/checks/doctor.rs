@@ -2,7 +2,10 @@
 
 use crate::{
     address::{FamilySurvey, Survey, reasons},
-    checks::finding::{Finding, Level},
+    checks::{
+        finding::{Finding, Level},
+        resource::why_unknown,
+    },
     error::{Work, advice, advice_for},
     host::lock::LockHolder,
 };
@@ -22,7 +25,7 @@ use eg_model::{
     tags::CLOCK_TOLERANCE,
     text::shell_quoted,
 };
-use eg_providers::{Caller, CredentialsEnd, aws::NoCertificates};
+use eg_providers::{Caller, CredentialsEnd, Rights, aws::NoCertificates};
 
 /// A process that holds the lock and makes no progress: closing goes past it, opening waits.
 pub fn lock(holder: &LockHolder) -> Finding {
@@ -268,11 +271,18 @@ pub fn unreadable_group(resource: &str, failure: &Failure) -> Finding {
     Finding::bad("group", format!("{resource}: {failure}"), advice)
 }
 
-/// The rights that the caller lacks on a group.
-pub fn permissions(resource: &Resource, missing: &[Failure]) -> Vec<Finding> {
+/// The rights that the caller lacks on a firewall, or that are not known.
+pub fn permissions(resource: &Resource, rights: Rights) -> Vec<Finding> {
     let Resource { name, entry, .. } = resource;
+    let unknown = rights.unknown().map(|failure| {
+        let why = why_unknown(failure);
+        let message = format!("{name}: whether the credentials may open, tag and close is not known: {why}");
+        Finding::warning("permissions", message, "the first session will tell")
+    });
+    let missing = rights.denied();
     if missing.is_empty() {
-        return vec![Finding::good("permissions", format!("{name}: open, tag and close")).about(resource)];
+        let known = || Finding::good("permissions", format!("{name}: open, tag and close"));
+        return vec![unknown.unwrap_or_else(known).about(resource)];
     }
     let advice = format!("allow it with the policy that this prints: eg iam-policy --only {}", shell_quoted(entry));
     let denied = |why: &Failure| Finding::bad("permissions", format!("{name}: {why}"), advice.clone()).about(resource);

@@ -2,7 +2,7 @@
 
 use crate::checks::finding::Finding;
 use eg_model::{
-    failure::FailureClass,
+    failure::{Failure, FailureClass},
     net::{address::IpVersion, permission::PortSpec},
     observation::{ObservedRule, Reading},
     target::TargetKey,
@@ -34,6 +34,11 @@ pub fn absent_advice(kind: &Kind) -> &'static str {
     }
 }
 
+/// The reason why a right is not known. A firewall without dry runs was not asked: nothing was refused.
+pub fn why_unknown(failure: &Failure) -> String {
+    if failure.class == FailureClass::Invalid { failure.message.clone() } else { failure.to_string() }
+}
+
 /// The caller's rights. `entry` is the name of the group's `[[resource]]`.
 pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
     let advice = format!("allow it; a policy that does: eg iam-policy --only {}", shell_quoted(entry));
@@ -41,9 +46,7 @@ pub fn rights(entry: &str, rights: &Rights) -> Vec<Finding> {
         Verdict::Allowed => Finding::good(check, format!("the credentials may {may}")),
         Verdict::Denied(failure) => Finding::bad(check, failure.to_string(), advice.clone()),
         Verdict::Unknown(failure) => {
-            // A firewall without dry runs was not asked: nothing was refused.
-            let why =
-                if failure.class == FailureClass::Invalid { failure.message.clone() } else { failure.to_string() };
+            let why = why_unknown(failure);
             let message = format!("whether the credentials may {may} is not known: {why}");
             Finding::warning(check, message, "the first session will tell")
         }
@@ -109,7 +112,7 @@ pub fn open_to_all(kind: &Kind, reading: &Reading, ports: &[PortSpec], families:
 mod tests {
     use super::*;
     use crate::checks::finding::Level;
-    use eg_model::{failure::Failure, ids::RuleId};
+    use eg_model::ids::RuleId;
     use eg_providers::aws::PREFIX_LIST;
     use std::collections::{BTreeMap, BTreeSet};
 

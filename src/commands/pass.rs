@@ -164,16 +164,20 @@ impl Context<'_> {
         }
     }
 
-    /// Warns of refused calls that leave something open or a tag wrong. The grants themselves tell what could not be opened.
+    /// Warns of refused calls that leave something open or a tag wrong, and of calls without a usable answer. Of what was
+    /// refused to be opened, the grants themselves tell.
     fn tell_refusals(&self, report: &PassReport) {
-        let steps = report
-            .steps
-            .iter()
-            .filter(|step| !report.converged && !matches!(step.step, Step::Authorize { .. } | Step::Join { .. }));
-        let refused = steps.filter(|step| matches!(step.outcome, StepOutcome::Refused | StepOutcome::Unknown));
-        let why = |step: &StepReport| Some((format!("{}: {}", step.target, step.error.as_ref()?), step.advice));
-        for (message, advice) in refused.filter_map(why).collect::<BTreeSet<_>>() {
-            self.printer.warn(Code::NotClosed, &message, advice.map(str::to_owned).as_slice());
+        let opens = |step: &StepReport| matches!(step.step, Step::Authorize { .. } | Step::Join { .. });
+        let told = report.steps.iter().filter(|step| match step.outcome {
+            StepOutcome::Unknown => !report.converged,
+            StepOutcome::Refused => !report.converged && !opens(step),
+            _ => false,
+        });
+        let why =
+            |step: &StepReport| Some((opens(step), format!("{}: {}", step.target, step.error.as_ref()?), step.advice));
+        for (opens, message, advice) in told.filter_map(why).collect::<BTreeSet<_>>() {
+            let code = if opens { Code::NotOpen } else { Code::NotClosed };
+            self.printer.warn(code, &message, advice.map(str::to_owned).as_slice());
         }
     }
 }

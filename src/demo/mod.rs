@@ -46,7 +46,7 @@ const GROUPS: [(&str, &[&str], &str); 3] = [
 const BY_HAND: (&str, &str, &str) = ("tcp/443", "198.51.100.0/24", "made by hand: the office");
 
 /// Variables that must be unset, because they would lead the SDK to another endpoint, other credentials or other files.
-pub const MISLEADING: [&str; 17] = [
+pub const MISLEADING: [&str; 18] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
@@ -60,6 +60,7 @@ pub const MISLEADING: [&str; 17] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_ENDPOINT_URL_EC2",
     "AWS_ENDPOINT_URL_STS",
+    "AWS_ENDPOINT_URL_WAFV2",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
@@ -246,12 +247,19 @@ fn configuration(groups: &[(&'static str, String)]) -> String {
 mod tests {
     use super::*;
     use eg_config::settings::Settings;
+    use eg_providers::kinds;
 
     #[test]
     fn the_configuration_is_valid() {
         let groups = GROUPS.map(|(name, _, _)| (name, "sg-0123456789abcdef0".to_owned()));
         let settings = Settings::parse(&configuration(&groups), Path::new("config.toml")).unwrap();
         assert_eq!(settings.resources.len(), GROUPS.len());
+    }
+
+    #[test]
+    fn no_kind_is_led_to_another_endpoint() {
+        let variables = kinds().filter_map(|kind| kind.cloud.as_ref()).map(|cloud| cloud.endpoint_variable);
+        assert_eq!(variables.filter(|name| !MISLEADING.contains(name)).collect::<Vec<_>>(), [] as [&str; 0]);
     }
 
     #[test]

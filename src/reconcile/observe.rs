@@ -5,7 +5,7 @@ use crate::{
     reconcile::{
         driver::Driver,
         lane::Lane,
-        reading::{Routes, TargetReading, TargetReadings},
+        reading::{ReadFirewalls, Routes, TargetReading, TargetReadings},
     },
 };
 use eg_model::{
@@ -15,10 +15,13 @@ use eg_model::{
     session::record::Session,
     target::{Target, TargetKey},
 };
-use eg_providers::{Caller, ReadResult, read_batch};
+use eg_providers::{Caller, Firewall, ReadResult, read_batch};
 use eg_state::{StateError, TargetRecord};
 use futures_util::future::join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl Driver<'_> {
     /// Reads each target by its first route, and by its next one as long as that fails.
@@ -99,22 +102,21 @@ impl Driver<'_> {
 
     /// Records the accounts of targets that were read for the first time: "not found" is believed later only from that
     /// account. One call per route, and none once all accounts are known.
-    pub(super) async fn learn_accounts(&self, readings: &TargetReadings, lane: &Lane) -> Result<(), CommandError> {
+    pub(super) async fn learn_accounts(&self, read: &ReadFirewalls, lane: &Lane) -> Result<(), CommandError> {
         let sessions = self.store().live_sessions()?;
         let grants = sessions.iter().flat_map(|session| &session.grants);
         let unknown = grants.filter(|grant| grant.target.route.account.is_none());
         let unknown: BTreeSet<&TargetKey> = unknown.map(|grant| &grant.target.key).collect();
-        let mut regions: BTreeMap<Target, Vec<&TargetReading>> = BTreeMap::new();
-        for reading in readings.values().filter(|reading| matches!(reading.observation, Observation::Complete(_))) {
-            if unknown.contains(&reading.target.key) {
-                regions.entry(reading.target.regional()).or_default().push(reading);
-            }
+        let mut regions: BTreeMap<Target, Vec<&(Target, Arc<dyn Firewall>)>> = BTreeMap::new();
+        for way in read.iter().filter(|(target, _)| unknown.contains(&target.key)) {
+            regions.entry(way.0.regional()).or_default().push(way);
         }
-        for readings in regions.into_values() {
-            let first = readings.first().and_then(|reading| Some((&reading.target, reading.firewall.as_ref()?)));
-            let Some((target, firewall)) = first else { continue };
+        for ways in regions.into_values() {
+            let Some((target, firewall)) = ways.first() else { continue };
             match lane.caller(target, firewall.as_ref()).await {
-                Ok(caller) => self.record_caller(&readings, &caller, &sessions)?,
+                Ok(caller) => {
+                    self.record_caller(ways.iter().map(|(target, _)| &target.key).collect(), &caller, &sessions)?
+                }
                 Err(failure) => tracing::info!("the account of the credentials is not known: {failure}"),
             }
         }
@@ -123,15 +125,14 @@ impl Driver<'_> {
 
     fn record_caller(
         &self,
-        readings: &[&TargetReading],
+        targets: BTreeSet<&TargetKey>,
         caller: &Caller,
         sessions: &[Session],
     ) -> Result<(), CommandError> {
         let mut store = self.store_mut();
-        for reading in readings {
-            store.learn_account(&reading.target.key, Some(&caller.account), Some(&caller.partition))?;
+        for target in &targets {
+            store.learn_account(target, Some(&caller.account), Some(&caller.partition))?;
         }
-        let targets: BTreeSet<&TargetKey> = readings.iter().map(|reading| &reading.target.key).collect();
         let theirs = |session: &&Session| session.grants.iter().any(|grant| targets.contains(&grant.target.key));
         let ids: Vec<SessionId> = sessions.iter().filter(theirs).map(|session| session.id).collect();
         Ok(store.add_caller(&ids, &caller.arn)?)

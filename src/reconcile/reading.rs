@@ -24,6 +24,9 @@ pub struct TargetReading {
 /// One reading for each of several targets.
 pub type TargetReadings = BTreeMap<TargetKey, TargetReading>;
 
+/// Targets that were read whole, each with the firewall that answered.
+pub type ReadFirewalls = Vec<(Target, Arc<dyn Firewall>)>;
+
 /// Targets, each with the routes to it, best first.
 pub type Routes = BTreeMap<TargetKey, Vec<Target>>;
 

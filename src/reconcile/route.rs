@@ -12,9 +12,9 @@ use crate::{
     reconcile::{
         apply::target::TargetRun,
         driver::Driver,
-        lane::Lane,
+        lane::{CalledService, Lane},
         pass::{Begun, Go},
-        reading::{Routes, TargetReading, TargetReadings},
+        reading::{ReadFirewalls, Routes, TargetReading, TargetReadings},
         report::{PassReport, TargetReport},
         request::Request,
         retry_budget::RetryBudget,
@@ -26,12 +26,13 @@ use eg_model::{
     plan::digest,
     target::{Target, TargetKey},
 };
+use eg_providers::Firewall;
 use futures_util::{
     FutureExt, StreamExt,
     future::{Either, LocalBoxFuture, join, join_all, select},
     stream::FuturesUnordered,
 };
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::SetOnce, time::timeout};
 
 /// The time that readings get after the work beside them is done.
@@ -154,25 +155,25 @@ impl RouteRun<'_> {
         targets.retain(|key, _| go.targets.contains(key));
         readings.retain(|key, _| go.targets.contains(key));
         self.lane.start_clock();
-        let mut read = TargetReadings::new();
+        let mut read = ReadFirewalls::new();
         let budget = RetryBudget::new(self.driver.env, &self.driver.interrupt, self.lane.deadline());
         let targets = self.work(budget, targets, readings, 0, &mut read).await;
         let accounts = if self.request.dry_run { Ok(()) } else { self.driver.learn_accounts(&read, &self.lane).await };
         RouteEnd { targets, accounts }
     }
 
-    /// Works on the targets that could be read, and meanwhile reads the others again. All readings go to `all`.
+    /// Works on the targets that could be read, and meanwhile reads the others again. The firewalls that answered go to `all`.
     fn work<'s>(
         &'s self,
         mut budget: RetryBudget<'s>,
         mut targets: Routes,
         readings: TargetReadings,
         tries: u32,
-        all: &'s mut TargetReadings,
+        all: &'s mut ReadFirewalls,
     ) -> LocalBoxFuture<'s, Vec<TargetReport>> {
         let (unread, read): (TargetReadings, TargetReadings) =
             readings.into_iter().partition(|(_, reading)| self.is_read_again(reading));
-        all.extend(read.iter().chain(&unread).map(|(key, reading)| (key.clone(), reading.clone())));
+        all.extend(read.values().filter_map(answered));
         let rest: Routes = unread.keys().filter_map(|key| targets.remove_entry(key)).collect();
         let now = self.run_all(targets, read);
         let later = async move {
@@ -220,15 +221,23 @@ impl RouteRun<'_> {
         readings.sort_by_cached_key(|(key, _)| !closes(key));
         let runs = readings.into_iter().map(|(key, reading)| {
             let routes = targets.remove(&key).unwrap_or_default();
-            let run = TargetRun::new(self.driver, self.request, &self.lane, routes, reading, self.may_open).run();
-            async {
-                let done = run.await;
+            async move {
+                let place = self.lane.slot(CalledService::Firewall).await;
+                // Made when its turn has come, and gone when it is done: a run is large, and thousands may wait.
+                let run = TargetRun::new(self.driver, self.request, &self.lane, place, routes, reading, self.may_open);
+                let done = run.run().boxed_local().await;
                 self.driver.env.progress.note();
                 done
             }
         });
         join_all(runs.collect::<Vec<_>>()).await
     }
+}
+
+/// The firewall of a target that was read whole.
+fn answered(reading: &TargetReading) -> Option<(Target, Arc<dyn Firewall>)> {
+    let firewall = reading.firewall.clone()?;
+    matches!(reading.observation, Observation::Complete(_)).then(|| (reading.target.clone(), firewall))
 }
 
 fn is_throttled(reading: &TargetReading) -> bool {

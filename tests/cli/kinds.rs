@@ -116,6 +116,33 @@ fn what_the_configuration_says() {
     kinds.world.ends();
 }
 
+/// WAF has no dry runs, so nothing tells what the credentials may do there, and nothing is claimed.
+#[test]
+fn doctor_claims_no_right_that_it_cannot_ask_for() {
+    let kinds = Kinds::new();
+    let doctor = kinds.eg(&["doctor"]);
+    for line in [
+        "✓ permissions: office: open, tag and close\n",
+        "! permissions: web: whether the credentials may open, tag and close is not known: WAF has no dry runs\n",
+    ] {
+        assert!(doctor.stdout.contains(line), "{line}: {doctor}");
+    }
+    kinds.world.ends();
+}
+
+/// Who has left a family out of the configuration knows it: one line, and no second one for what the list takes.
+#[test]
+fn a_family_that_is_left_out_is_told_once() {
+    let kinds = Kinds::new();
+    let config = fs::read_to_string(kinds.world.here.config_path()).unwrap();
+    kinds.world.here.write_config(&config.replace("name = \"office\"\n", "name = \"office\"\nfamilies = [\"ipv4\"]\n"));
+    let start = ["session", "start", "--only", "office,router", "--ipv4", IPV4, "--ipv6", "2001:db8::1"];
+    let started = kinds.eg(&start).expect_code(0);
+    assert_eq!(started.stderr.matches("2001:db8::1 is not opened on office").count(), 1, "{started}");
+    kinds.eg(&["session", "stop"]).expect_code(0);
+    kinds.world.ends();
+}
+
 /// One start applies every kind, and one stop leaves each as it was.
 #[test]
 fn one_session_opens_and_closes_them_all() {

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::harness::{REGION, sandboxed::ACCOUNT, says};
 use chrono::{DateTime, TimeDelta, Utc};
+use eg_model::net::permission::Permission;
 use eg_sandbox::{Config, Fault as Struck, Handle, Rule, Sandbox, Script};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -246,6 +248,31 @@ fn a_full_list_says_so() {
     says(&outcome, "the list holds 20 of at most 20 entries (it holds 20 entries, 0 of them eg's; ");
     bench.nothing_of_ours();
     bench.ends(&[]);
+}
+
+/// Machines that never came back have left their marks on a list until no more tags fit: those marks would lock out
+/// everybody. The mark of an entry that is still there stays, since it tells whose the entry is.
+#[test]
+fn marks_that_were_left_behind_make_room() {
+    let bench = super::bench::Bench::<PrefixList>::new();
+    let digest = |network: &str| {
+        let permission: Permission = format!("-1|-1|-1|{network}").parse().expect("a permission");
+        permission.digest(&bench.hand.list)
+    };
+    let key = |n: usize| format!("eg:lease:{n:032x}");
+    let ended = |n: usize, digest: &str| (key(n), format!("{digest}:rz{n:04}"));
+    // The oldest of all is of an entry that is there.
+    let mut tags: BTreeMap<String, String> = (2..50).map(|n| ended(n, "deadbeef")).collect();
+    tags.extend([ended(1, &digest("203.0.113.0/25"))]);
+    bench.hand.region.sandbox.tag_by_hand(&bench.hand.list, &tags).expect("tags");
+    bench.start(&bench.here).expect_code(0);
+    bench.our_entry();
+    let tags_of = || bench.hand.region.sandbox.prefix_list(&bench.hand.list).expect("the list").tags;
+    let left: BTreeSet<String> = tags_of().into_keys().filter(|key| tags.contains_key(key)).collect();
+    assert_eq!(left, tags.into_keys().filter(|known| *known != key(2)).collect(), "the one that ended first is gone");
+    bench.eg(&["session", "stop"]).expect_code(0);
+    bench.nothing_of_ours();
+    bench.others_are_untouched();
 }
 
 conforms!(prefix_list, PrefixList);

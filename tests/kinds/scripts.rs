@@ -1,12 +1,14 @@
 //! A hand at a firewall that scripts open and close: a file of lines, each a network and a text.
 
 use super::{
+    bench::{ADDRESS, Bench},
     conforms,
     hand::{Able, Call, Fault, Hand, Seen},
 };
-use crate::harness::namespace::write_program;
+use crate::harness::{namespace::write_program, says, says_not};
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicI64},
 };
@@ -140,3 +142,44 @@ impl<const OBSERVED: bool> Scripted<OBSERVED> {
 
 conforms!(observed, Scripted<true>);
 conforms!(unobserved, Scripted<false>);
+
+/// Nothing is read back, so only the record tells that an address is closed, and the disk is full.
+#[test]
+fn a_closing_that_cannot_be_recorded_is_made_once_in_a_pass() {
+    let bench = Bench::<Scripted<false>>::new();
+    bench.start(&bench.here).expect_code(0);
+    let before = bench.hand.changes();
+    let stopped = bench.here.command(&["session", "stop"]).env("EG_TEST_FULL_AT", "1").run().expect_code(3);
+    says(&stopped, "Stop not recorded");
+    says_not(&stopped, "contended");
+    bench.nothing_of_ours();
+    assert_eq!(bench.hand.changes(), before.map(|calls| calls + 1), "{stopped}");
+    bench.ends(&[]);
+}
+
+/// The outcome is not known: the session waits, and the user is told why.
+#[test]
+fn a_script_that_fails_is_told_at_the_start() {
+    let bench = Bench::<Scripted<false>>::new();
+    bench.hand.fault(Call::Open, Fault::LostBefore);
+    let started = bench.start(&bench.here).expect_code(3);
+    says(&started, "! Session is PENDING");
+    says(&started, "office: 10-lines was ended by signal 9");
+    bench.ends(&[]);
+}
+
+/// What cannot be closed is not opened, and nothing is recorded.
+#[test]
+fn scripts_that_cannot_close_are_refused_before_anything_is_recorded() {
+    let bench = Bench::<Scripted<false>>::new();
+    let revoke = bench.hand.dir.join("office/revoke/10-lines");
+    let mode = |bits| fs::set_permissions(&revoke, Permissions::from_mode(bits)).expect("a mode");
+    mode(0o644);
+    for command in [&["session", "start", "--ipv4", ADDRESS][..], &["resource", "verify"]] {
+        says(&bench.eg(command).expect_code(1), "revoke/10-lines may not be run (chmod +x)");
+    }
+    assert_eq!(bench.sessions(&bench.here), [] as [serde_json::Value; 0], "nothing is on record");
+    mode(0o755);
+    bench.start(&bench.here).expect_code(0);
+    bench.ends(&[]);
+}

@@ -135,15 +135,16 @@ impl Grant {
                 None => reasons.push((why, vec![ports])),
             }
         }
-        let every_port =
-            self.permissions.len() == 1 && self.permissions.iter().all(|item| item.permission.is_every_port());
-        let line = |(why, ports): &(&str, Vec<String>)| match every_port {
-            true => (*why).to_owned(),
-            false => format!("{}: {why}", ports.join(", ")),
-        };
-        let mut lines: Vec<_> = reasons.iter().map(line).collect();
+        let mut lines: Vec<_> = reasons.iter().map(|(why, ports)| self.reason(why, ports)).collect();
         lines.extend(self.without_auto_close.clone());
         (!lines.is_empty()).then(|| lines.join("; "))
+    }
+
+    /// A reason with its ports, unless it is for everything.
+    pub(super) fn reason(&self, why: &str, ports: &[String]) -> String {
+        let every_port =
+            self.permissions.len() == 1 && self.permissions.iter().all(|item| item.permission.is_every_port());
+        if every_port { why.to_owned() } else { format!("{}: {why}", ports.join(", ")) }
     }
 }
 

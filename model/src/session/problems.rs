@@ -46,7 +46,7 @@ pub fn trouble(grant: &Grant, leases: &[Lease]) -> Option<Trouble> {
         }
     }
     Some(Trouble {
-        reasons: reasons.into_iter().map(|(why, ports)| format!("{}: {why}", ports.join(", "))).collect(),
+        reasons: reasons.iter().map(|(why, ports)| grant.reason(why, ports)).collect(),
         next_try_at: refused.iter().filter_map(|lease| lease.next_try_at).min(),
     })
 }
@@ -104,6 +104,17 @@ mod tests {
         let found = trouble(&grant(GrantStatus::Failed, &[22, 443]), &leases).unwrap();
         assert_eq!(found.reasons, ["tcp/22, tcp/443: not permitted: no"]);
         assert_eq!(found.next_try_at, Some(at(3)), "port 80 is another grant's");
+    }
+
+    #[test]
+    fn where_everything_is_open_no_port_is_named() {
+        let all: Permission = "-1|-1|-1|203.0.113.42/32".parse().unwrap();
+        let grant = Grant {
+            permissions: vec![GrantPermission { permission: all, standing: Standing::Untried }],
+            ..grant(GrantStatus::Removing, &[])
+        };
+        let refused = Lease::claim(LeaseId(1), target(), all).refused(Failure::new(FailureClass::Denied, "no"), at(5));
+        assert_eq!(trouble(&grant, &[refused]).unwrap().reasons, ["not permitted: no"]);
     }
 
     #[test]

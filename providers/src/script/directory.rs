@@ -117,7 +117,9 @@ fn check_directory(directory: &Path) -> Result<(), ScriptRefusal> {
     for (link, facts) in &links {
         trust::check_owner(link, facts, Owner::User).map_err(not_trusted)?;
     }
-    for above in real.ancestors().skip(1) {
+    // Also above each link: who can put another one in its place would do so after this check.
+    let named = links.iter().map(|(link, _)| link).chain([&real]);
+    for above in named.flat_map(|path| path.ancestors().skip(1)) {
         let found = fs::metadata(above).map_err(|error| unreadable(above, &error))?;
         trust::check(above, &Facts::of(&found), Owner::User).map_err(not_trusted)?;
     }

@@ -76,7 +76,10 @@ impl ScriptDirectories {
     /// What is open; `None` if the directory has no program that observes.
     async fn open_rules(&self, directory: &str) -> Result<Option<Vec<ObservedRule>>, Failure> {
         let failed = |class, why: String| Failure::new(class, format!("observe by {directory}: {why}"));
-        let found = observer(Path::new(directory)).map_err(|why| failed(FailureClass::Host, why))?;
+        let refused = |why| failed(FailureClass::Host, why);
+        // What cannot be closed is not opened: told before anything is on record.
+        programs(Path::new(directory), Direction::Revoke).map_err(refused)?;
+        let found = observer(Path::new(directory)).map_err(refused)?;
         let Some(path) = found else { return Ok(None) };
         self.options.observer.before_call();
         let ran = observing(&path, directory, self.options.time).run().await;

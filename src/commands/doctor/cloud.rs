@@ -146,7 +146,7 @@ impl CloudExamination<'_> {
     async fn permissions(&self, one: &ResourceReading<'_>, firewall: &Arc<dyn Firewall>) -> Vec<Finding> {
         let Some(probe) = probe(one.resource).filter(|_| firewall.access().is_some()) else { return Vec::new() };
         let rights = firewall.rights(&one.target.key.id, &probe, &self.settings.aws.extra_tags).await;
-        permissions(one.resource, &rights.denied())
+        permissions(one.resource, rights)
     }
 
     /// Looks for a missing group in the other regions that the configuration, the record and the environment name.

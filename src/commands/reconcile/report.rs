@@ -29,10 +29,12 @@ pub(super) fn recorded_names(
     sessions.extend(store.unfinished_sessions()?);
     let grants = sessions.into_iter().flat_map(|session| session.grants);
     let mut names: BTreeMap<TargetKey, String> = grants.map(|grant| (grant.target.key, grant.resource_name)).collect();
-    for resource in settings.into_iter().flat_map(|settings| &settings.resources) {
-        let same = |key: &TargetKey| TargetKey { endpoint: key.endpoint.clone(), ..resource.key() } == *key;
-        for (_, name) in names.iter_mut().filter(|(key, _)| same(key)) {
-            name.clone_from(&resource.name);
+    let resources = settings.into_iter().flat_map(|settings| &settings.resources);
+    let configured: BTreeMap<TargetKey, &String> = resources.map(|resource| (resource.key(), &resource.name)).collect();
+    for (key, name) in &mut names {
+        // A configuration names no endpoint.
+        if let Some(known) = configured.get(&TargetKey { endpoint: None, ..key.clone() }) {
+            name.clone_from(known);
         }
     }
     Ok(names)

@@ -23,10 +23,11 @@ use eg_providers::ReadResult;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Check that a session on a resource would work: group, permissions, room for rules
+/// Check that a session on a resource would work: firewall, permissions, room for rules
 ///
-/// Checks that the group is there, that the credentials may open, tag and close (asked as dry runs), how many rules
-/// still fit, and if a port is open to everybody anyway. Changes nothing. The exit status is 1 if anything is `✗`.
+/// Checks that the firewall is there, that the credentials may open, tag and close (asked as dry runs where there are
+/// any), how many rules still fit, and if a port is open to everybody anyway. Changes nothing. The exit status is 1 if
+/// anything is `✗`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg resource verify prod-api")]
 pub struct VerifyArgs {

@@ -169,7 +169,8 @@ impl ChosenResource {
             .map_err(|error| usage(error).hint("name a port of every resource, or choose resources with --only"))?;
         let target = context.target(&resource);
         aws::check_endpoints(&target).map_err(|failure| {
-            usage(failure.message).hint("see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_EC2 in the environment")
+            let own = resource.kind.cloud.as_ref().map_or("", |cloud| cloud.endpoint_variable);
+            usage(failure.message).hint(format!("see AWS_ENDPOINT_URL and {own} in the environment"))
         })?;
         Ok(Self { resource, ports, target })
     }

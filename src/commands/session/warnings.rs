@@ -66,17 +66,16 @@ impl OpenRequest<'_> {
     }
 
     fn warn_of_targets_of_one_family(&self, preflight: &Preflight) {
-        let one_family = |chosen: &ChosenResource| {
-            let only = preflight.readings.get(&chosen.target.key)?.only_family()?;
-            Some((only, chosen.resource.name.clone()))
-        };
-        let all: Vec<(IpVersion, String)> = self.chosen.iter().filter_map(one_family).collect();
+        let one_family = |chosen: &'_ ChosenResource| preflight.readings.get(&chosen.target.key)?.only_family();
         for address in &preflight.addresses {
             let version = IpVersion::of(*address);
-            let names: Vec<&str> =
-                all.iter().filter(|(only, _)| *only != version).map(|(_, name)| name.as_str()).collect();
-            if let Some((only, _)) = all.iter().find(|(only, _)| *only != version) {
-                let names = names.join(", ");
+            // Who has left the family out of the configuration knows.
+            let meant = self.chosen.iter().filter(|chosen| chosen.resource.families.contains(&version));
+            let other = meant.filter_map(|chosen| Some((one_family(chosen).filter(|only| *only != version)?, chosen)));
+            let other: Vec<(IpVersion, &str)> =
+                other.map(|(only, chosen)| (only, chosen.resource.name.as_str())).collect();
+            if let Some((only, _)) = other.first() {
+                let names = other.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
                 let message = format!("{address} is not opened on {names}: only {only} there");
                 self.context.printer.warn(Code::FamilyLeftOut, &message, &[]);
             }

@@ -67,6 +67,7 @@ impl TargetRun<'_> {
         let outcomes = intents.iter().map(outcome).collect();
         self.write(outcomes)?;
         if !unmarks {
+            self.undone.extend(step.permissions());
             self.note_closed(round.loaded)?;
         }
         self.report_step(step, StepOutcome::Done, None);

@@ -165,6 +165,7 @@ impl TargetRun<'_> {
         match step {
             Step::Collect { rules } => !rules.iter().any(|rule| self.given_up.contains(rule.id())),
             Step::Leave { rule, .. } => !self.left.contains(rule.id()),
+            Step::Undo { permission } => !self.undone.contains(permission),
             Step::SetAutoClose { rule, .. } => !self.expiry.damaged.contains(rule.id()),
             _ => true,
         }

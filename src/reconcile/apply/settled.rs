@@ -7,7 +7,7 @@ use crate::{
 };
 use eg_model::{
     Timestamp,
-    failure::FailureClass,
+    failure::{Failure, FailureClass},
     ids::GrantId,
     net::{address::IpVersion, permission::Permission},
     observation::{Observation, ObservedRule},
@@ -66,7 +66,7 @@ impl TargetRun<'_> {
         let lease = loaded.rows.leases.iter().find(|lease| lease.permission == *permission);
         match lease.and_then(|lease| lease.last_failure.as_ref()) {
             Some(failure) if !standing.is_held() && failure.class.fails_grant() => {
-                let room = self.room_taken(failure.class, permission.ip_version());
+                let room = self.room_taken(failure, permission.ip_version());
                 Standing::Failed(format!("{failure} ({room}{})", advice(failure.class)))
             }
             _ => match (&self.reading.observation, standing) {
@@ -79,9 +79,11 @@ impl TargetRun<'_> {
     }
 
     /// The use of a full quota, and the part of it that is ours.
-    fn room_taken(&self, class: FailureClass, family: IpVersion) -> String {
+    fn room_taken(&self, failure: &Failure, family: IpVersion) -> String {
+        // Tags are counted apart.
+        let rules_are_full = failure.class == FailureClass::Limit && !failure.code.ends_with("TagLimitExceeded");
         match &self.reading.observation {
-            Observation::Complete(reading) if class == FailureClass::Limit => {
+            Observation::Complete(reading) if rules_are_full => {
                 let marked = |rule: &&ObservedRule| rule.marks(&self.key.id).fit(false) == Some(Fit::Genuine);
                 let ours = reading.rules.iter().filter(|rule| rule.permission.ip_version() == family).filter(marked);
                 let (all, ours) = (reading.ingress_rules(family), ours.count());

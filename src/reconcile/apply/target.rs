@@ -103,6 +103,8 @@ pub(in crate::reconcile) struct TargetRun<'a> {
     pub(super) given_up: BTreeSet<RuleId>,
     /// Rules that our tag was taken off in this pass. If that could not be recorded, the plan would repeat it for ever.
     pub(super) left: BTreeSet<RuleId>,
+    /// The same for permissions that were closed where nothing is read back.
+    pub(super) undone: BTreeSet<Permission>,
     /// Permissions whose rows are damaged: nothing is opened for them in this pass.
     pub(super) damaged: BTreeSet<Permission>,
     pub(super) expiry: ExpiryState,
@@ -121,6 +123,7 @@ impl<'a> TargetRun<'a> {
         driver: &'a Driver<'a>,
         request: &'a Request,
         lane: &'a Lane,
+        slot: Option<CallSlot<'a>>,
         routes: Vec<Target>,
         reading: TargetReading,
         may_open: bool,
@@ -129,7 +132,7 @@ impl<'a> TargetRun<'a> {
             driver,
             request,
             lane,
-            slot: None,
+            slot,
             budget: RetryBudget::new(driver.env, &driver.interrupt, lane.deadline()),
             key: reading.target.key.clone(),
             routes,
@@ -142,6 +145,7 @@ impl<'a> TargetRun<'a> {
             quota_freed: false,
             given_up: BTreeSet::new(),
             left: BTreeSet::new(),
+            undone: BTreeSet::new(),
             damaged: BTreeSet::new(),
             expiry: ExpiryState::default(),
             first_plan: None,

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use aws_sdk_ec2::types::{RemovePrefixListEntry, Tag};
 use aws_types::request_id::RequestId;
 use eg_model::{
-    failure::Failure,
+    container_mark::spare_mark,
+    failure::{Failure, FailureClass},
     net::{address::IpVersion, permission::Permission},
     sweep::dead_marks::ContainerTags,
     tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG},
@@ -24,7 +25,8 @@ use std::collections::BTreeMap;
 
 #[async_trait]
 impl ContainerMarking for PrefixLists {
-    /// `CreateTags`, or `DeleteTags` by key alone: nobody but its installation writes the tag.
+    /// `CreateTags`, or `DeleteTags` by key alone: nobody but its installation writes the tag. Where no more tags fit, one
+    /// that was left behind makes room.
     async fn write_mark(&self, target: &TargetKey, key: &str, value: Option<&str>) -> Result<Answered<()>, Failure> {
         let list = &target.id;
         let tried = format!("mark {list}");
@@ -34,8 +36,15 @@ impl ContainerMarking for PrefixLists {
             return self.delete_tag(&tried, list, tag).await;
         }
         let request = self.client.ec2.create_tags().resources(list).tags(tag);
-        let answer = self.client.call(Action::CreateTags, list, || request.clone().send()).await;
-        let request_id = answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned);
+        let send = async || {
+            let answer = self.client.call(Action::CreateTags, list, || request.clone().send()).await;
+            answer.map_err(|error| of_call(&tried, &error))
+        };
+        let answer = match send().await {
+            Err(full) if full.class == FailureClass::Limit && self.drop_spare_mark(&tried, list).await => send().await,
+            answer => answer,
+        };
+        let request_id = answer?.request_id().map(str::to_owned);
         Ok(Answered { value: (), request_id })
     }
 
@@ -112,6 +121,22 @@ impl PrefixLists {
         let answer = self.client.call(Action::DeleteTags, list, || request.clone().send()).await;
         let request_id = answer.map_err(|error| of_call(tried, &error))?.request_id().map(str::to_owned);
         Ok(Answered { value: (), request_id })
+    }
+
+    /// Makes room for a tag: takes off the mark of an installation that has left it behind. False if there is none, or it
+    /// could not be taken off.
+    async fn drop_spare_mark(&self, tried: &str, list: &str) -> bool {
+        let dropped = async {
+            let found = self.describe_one(tried, list).await?;
+            let read = self.entries(tried, list, found.version).await?;
+            let shown = read.entries.iter().map(|entry| entry.permission().digest(list)).collect();
+            let spare = found.provider_time.and_then(|now| spare_mark(&found.tags, &shown, now));
+            let Some((key, value)) = spare else { return Ok(false) };
+            // By its value, too: its installation may be writing another one.
+            let tag = Tag::builder().key(key).value(value).build();
+            self.delete_tag(tried, list, tag).await.map(|_| true)
+        };
+        dropped.await.inspect_err(|failure| tracing::info!("no room for another tag: {failure}")).unwrap_or(false)
     }
 
     /// The lists of the caller's account that it can change.

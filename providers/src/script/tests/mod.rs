@@ -1,6 +1,9 @@
 //! The trait's parts with real programs.
 
-use super::Scripts;
+use super::{
+    Scripts,
+    directory::{Direction, programs},
+};
 use crate::{Authorize, CallObserver, Connect, Firewall, HostOptions, ReadResult, program::write_program};
 use eg_model::{
     Timestamp,
@@ -359,6 +362,23 @@ async fn what_is_not_to_be_trusted_or_not_whole_is_refused() {
     assert_eq!(office.said(&office.unavailable().await), "observe by OFFICE: there is no OFFICE");
 }
 
+/// A link leads to the directory. Who can write where the link is could swap it between the check and the run.
+#[test]
+fn a_link_is_trusted_as_far_as_its_own_place() {
+    let office = Office::new();
+    let place = office.dir.path().join("place");
+    fs::create_dir(&place).unwrap();
+    symlink(office.root(), place.join("office")).unwrap();
+    let refusal = |bits| {
+        mode(&place, bits);
+        programs(&place.join("office"), Direction::Apply).err()
+    };
+    assert_eq!(refusal(0o755), None);
+    assert_eq!(refusal(0o1777), None, "only its owner can take it away from a sticky directory");
+    let why = refusal(0o777).unwrap();
+    assert!(why.starts_with(&format!("{} can be written by everybody", place.display())), "{why}");
+}
+
 #[tokio::test]
 async fn what_belongs_to_others_is_refused() {
     if !geteuid().is_root() {
@@ -404,6 +424,13 @@ async fn without_observe_nothing_is_read() {
     assert_eq!(failure.class, FailureClass::Invalid);
     mode(office.dir.path(), 0o777);
     assert_eq!(office.unavailable().await.class, FailureClass::Host);
+    mode(office.dir.path(), 0o700);
+    mode(&office.path("revoke/10-note"), 0o644);
+    let failure = office.unavailable().await;
+    assert_eq!(
+        (failure.class, office.said(&failure).as_str()),
+        (FailureClass::Host, "observe by OFFICE: OFFICE/revoke/10-note may not be run (chmod +x)")
+    );
 }
 
 #[tokio::test]
