@@ -1,7 +1,7 @@
 //! Discovery: what an account has, beyond the configured targets. `init`, `resource discover`, targets that are named by
 //! name or tags, and `sweep` need it.
 
-use crate::types::ReadResult;
+use crate::{kind::Kind, types::ReadResult};
 use async_trait::async_trait;
 use eg_model::{failure::Failure, net::permission::Permission, selector::Selector, target::TargetKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A target that the caller can see, from a list of all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGroup {
+    pub kind: &'static Kind,
     pub id: String,
     /// The name at the provider, unique in its network only.
     pub name: String,
@@ -19,6 +20,13 @@ pub struct ListedGroup {
     pub permissions: Vec<Permission>,
     /// The number of further ingress sources: groups, prefix lists, and sources that cannot be read.
     pub other_ingress: usize,
+}
+
+impl ListedGroup {
+    /// One of which no more than this is known.
+    pub fn bare(kind: &'static Kind, id: String, name: String, tags: BTreeMap<String, String>) -> Self {
+        Self { kind, id, name, network: None, tags, permissions: Vec::new(), other_ingress: 0 }
+    }
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use eg_model::{
-    failure::Failure,
+    failure::{Failure, FailureClass},
     ids::RuleId,
     observation::{ObservedRule, OwnedRule},
     target::{Capabilities, Target, TargetKey},
@@ -91,6 +91,20 @@ pub trait Firewall: Send + Sync {
     /// Questions about the credentials.
     fn access(&self) -> Option<&dyn CallerAccess> {
         None
+    }
+}
+
+/// The one target that a call is about; `None` without rules.
+pub(crate) fn one_target(rules: &[OwnedRule]) -> Result<Option<&TargetKey>, Failure> {
+    let mut targets = rules.iter().map(OwnedRule::target);
+    let first = targets.next();
+    match targets.find(|target| Some(*target) != first) {
+        Some(other) => {
+            let message =
+                format!("change rules: the rules of one call must be of one firewall, and {other} is another");
+            Err(Failure::new(FailureClass::Invalid, message))
+        }
+        None => Ok(first),
     }
 }
 

@@ -124,6 +124,11 @@ impl Kind {
         .concat()
     }
 
+    /// The keys of a `[[resource]]` that say which firewall is meant, with their values for the firewall with this id.
+    pub fn target_of(&self, id: &str) -> Vec<(&'static str, String)> {
+        self.target.iter().map(|field| field.key).zip(id.splitn(self.target.len(), '/').map(str::to_owned)).collect()
+    }
+
     pub fn closes_by_itself(&self) -> bool {
         self.expiry == Expiry::Native
     }

@@ -2,7 +2,7 @@
 
 use crate::types::Answered;
 use async_trait::async_trait;
-use eg_model::{failure::Failure, observation::OwnedRule, target::TargetKey};
+use eg_model::{failure::Failure, observation::OwnedRule, sweep::dead_marks::ContainerTags, target::TargetKey};
 use std::collections::BTreeMap;
 
 /// Tags on rules.
@@ -34,4 +34,17 @@ pub trait ContainerMarking: Send + Sync {
     /// The provider refused the call, or the outcome is not known: then the write may still land, and bring back any
     /// mark that it names.
     async fn write_mark(&self, target: &TargetKey, key: &str, value: Option<&str>) -> Result<Answered<()>, Failure>;
+
+    /// Reads the tags of the container.
+    ///
+    /// # Errors
+    /// They could not be read whole.
+    async fn read_marks(&self, target: &TargetKey) -> Result<ContainerTags, Failure>;
+
+    /// Deletes the tag of an installation that is gone, by key and value: that one may be there again and write it anew.
+    ///
+    /// # Errors
+    /// As for [`ContainerMarking::write_mark`]. A provider without such a condition reads the tag again first, and a tag that
+    /// has another value fails as [`eg_model::failure::FailureClass::Stale`].
+    async fn remove_mark(&self, target: &TargetKey, key: &str, value: &str) -> Result<Answered<()>, Failure>;
 }

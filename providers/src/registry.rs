@@ -20,36 +20,36 @@ use std::{future::Future, pin::Pin, sync::Arc};
 type Connection<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Firewall>, Failure>> + Send + 'a>>;
 
 /// A kind, and the way to connect to a firewall of this kind.
-struct Line {
+struct KindLine {
     kind: &'static Kind,
     connect: for<'a> fn(&'a Registry, &'a Target) -> Connection<'a>,
 }
 
 /// In the order in which messages list them. The first kind of a provider is the one that `provider` alone means, and
 /// the first of all stands for a section that names neither.
-static LINES: &[Line] = &[
-    Line {
+static LINES: &[KindLine] = &[
+    KindLine {
         kind: &aws::SECURITY_GROUP,
         connect: |on, to| Box::pin(async { Ok(on.aws.security_groups(to).await? as _) }),
     },
-    Line { kind: &aws::PREFIX_LIST, connect: |on, to| Box::pin(async { Ok(on.aws.prefix_lists(to).await? as _) }) },
-    Line { kind: &aws::WAF_IP_SET, connect: |on, to| Box::pin(async { Ok(on.aws.ip_sets(to).await? as _) }) },
-    Line { kind: &nftables::TABLE, connect: |on, to| on.nftables.connect(to) },
-    Line { kind: &script::DIRECTORY, connect: |on, to| on.scripts.connect(to) },
+    KindLine { kind: &aws::PREFIX_LIST, connect: |on, to| Box::pin(async { Ok(on.aws.prefix_lists(to).await? as _) }) },
+    KindLine { kind: &aws::WAF_IP_SET, connect: |on, to| Box::pin(async { Ok(on.aws.ip_sets(to).await? as _) }) },
+    KindLine { kind: &nftables::TABLE, connect: |on, to| on.nftables.connect(to) },
+    KindLine { kind: &script::DIRECTORY, connect: |on, to| on.scripts.connect(to) },
 ];
 
 /// Kinds for tests, which no page of the documentation names. Release builds have none.
 #[cfg(not(debug_assertions))]
-static TEST_LINES: &[Line] = &[];
+static TEST_LINES: &[KindLine] = &[];
 #[cfg(debug_assertions)]
-static TEST_LINES: &[Line] = &[
-    Line { kind: &toy::RULE_TAGS, connect: toy },
-    Line { kind: &toy::ENTRY_TEXT, connect: toy },
-    Line { kind: &toy::CONTAINER, connect: toy },
-    Line { kind: &toy::CONTAINER_VALUE, connect: toy },
-    Line { kind: &toy::BARE, connect: toy },
-    Line { kind: &toy::TIMED, connect: toy },
-    Line { kind: &toy::BLIND, connect: toy },
+static TEST_LINES: &[KindLine] = &[
+    KindLine { kind: &toy::RULE_TAGS, connect: toy },
+    KindLine { kind: &toy::ENTRY_TEXT, connect: toy },
+    KindLine { kind: &toy::CONTAINER, connect: toy },
+    KindLine { kind: &toy::CONTAINER_VALUE, connect: toy },
+    KindLine { kind: &toy::BARE, connect: toy },
+    KindLine { kind: &toy::TIMED, connect: toy },
+    KindLine { kind: &toy::BLIND, connect: toy },
 ];
 
 #[cfg(debug_assertions)]
@@ -57,7 +57,7 @@ fn toy<'a>(registry: &'a Registry, target: &'a Target) -> Connection<'a> {
     Box::pin(async { Ok(registry.toy.firewall(target)) })
 }
 
-fn lines() -> impl Iterator<Item = &'static Line> {
+fn lines() -> impl Iterator<Item = &'static KindLine> {
     LINES.iter().chain(TEST_LINES)
 }
 

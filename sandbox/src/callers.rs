@@ -1,6 +1,6 @@
 //! Callers, from the `Authorization` header. No signature is checked: the access key id says it all.
 
-use crate::world::{Identity, World};
+use crate::world::{CallerIdentity, World};
 use std::collections::BTreeMap;
 
 /// The account of a caller that nothing else is known of.
@@ -30,7 +30,11 @@ impl Credential {
 
 /// The owner of an access key: a session's, a configured caller, a user of the account that the key names, or the default
 /// user.
-pub(crate) fn caller_of(access_key: &str, world: &World, configured: &BTreeMap<String, Identity>) -> Identity {
+pub(crate) fn caller_of(
+    access_key: &str,
+    world: &World,
+    configured: &BTreeMap<String, CallerIdentity>,
+) -> CallerIdentity {
     if let Some(session) = world.session(access_key) {
         return session.caller.clone();
     }
@@ -39,7 +43,7 @@ pub(crate) fn caller_of(access_key: &str, world: &World, configured: &BTreeMap<S
     }
     let named = access_key.strip_prefix(ACCOUNT_KEY).and_then(|rest| rest.get(..12));
     let account = named.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    Identity::user(account.unwrap_or(DEFAULT_ACCOUNT), "sandbox")
+    CallerIdentity::user(account.unwrap_or(DEFAULT_ACCOUNT), "sandbox")
 }
 
 #[cfg(test)]
@@ -58,7 +62,7 @@ mod tests {
 
     #[test]
     fn access_keys_name_accounts() {
-        let known = BTreeMap::from([("AKIABOB".to_owned(), Identity::user("222222222222", "bob"))]);
+        let known = BTreeMap::from([("AKIABOB".to_owned(), CallerIdentity::user("222222222222", "bob"))]);
         let account = |key| caller_of(key, &World::default(), &known).account;
         assert_eq!(account("AKIAEG111111111111ME"), "111111111111");
         assert_eq!(account("AKIAEG11111"), DEFAULT_ACCOUNT);

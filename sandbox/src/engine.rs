@@ -16,7 +16,7 @@ use crate::{
     },
     rate_limit::Buckets,
     settings::{Latency, RegionSettings},
-    world::{Identity, Late, RoleSession, Schedule, World},
+    world::{CallerIdentity, Late, RoleSession, Schedule, World},
 };
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -45,14 +45,14 @@ pub(crate) struct Engine {
     buckets: Buckets,
     dice: fastrand::Rng,
     seed: u64,
-    callers: BTreeMap<String, Identity>,
+    callers: BTreeMap<String, CallerIdentity>,
 }
 
 /// A request on its way through the engine.
 struct Passage<'a> {
     number: u64,
     region: String,
-    caller: Option<Identity>,
+    caller: Option<CallerIdentity>,
     form: &'a Form,
     fault: Option<Fault>,
     now: DateTime<Utc>,
@@ -73,7 +73,7 @@ impl Passage<'_> {
 }
 
 impl Engine {
-    pub(crate) fn new(seed: u64, settings: RegionSettings, callers: BTreeMap<String, Identity>) -> Self {
+    pub(crate) fn new(seed: u64, settings: RegionSettings, callers: BTreeMap<String, CallerIdentity>) -> Self {
         Self {
             world: World::default(),
             settings,
@@ -216,7 +216,7 @@ impl Engine {
 
     pub(crate) fn act(
         &mut self,
-        caller: &Identity,
+        caller: &CallerIdentity,
         region: &str,
         form: &Form,
         fault: Option<&Fault>,
@@ -256,7 +256,7 @@ impl Engine {
             let Some(schedule) = self.world.remove_schedule(&key) else { continue };
             let form = form_of(&schedule);
             let role = schedule.text("/Target/RoleArn").rsplit('/').next().unwrap_or_default();
-            let caller = Identity {
+            let caller = CallerIdentity {
                 account: key.account.clone(),
                 arn: format!("arn:aws:sts::{}:assumed-role/{role}/scheduler", key.account),
                 user_id: "AROASCHEDULER:scheduler".to_owned(),

@@ -15,7 +15,7 @@ use crate::{
     },
     server::{self, SharedEngine},
     settings::RegionSettings,
-    world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule},
+    world::{CallerIdentity, Group, Schedule, ScheduleKey, SecurityGroupRule},
 };
 use ipnet::IpNet;
 use serde_json::json;
@@ -33,7 +33,7 @@ pub struct Config {
     pub seed: u64,
     pub clock: SandboxClock,
     /// The owners of access keys. `AKIAEG<twelve digits>…` is a user of that account, any other key one of 123456789012.
-    pub callers: BTreeMap<String, Identity>,
+    pub callers: BTreeMap<String, CallerIdentity>,
     /// Faults of the whole region.
     pub settings: RegionSettings,
     /// Faults of single requests.
@@ -378,7 +378,8 @@ impl Handle {
     ) -> Result<String, Refusal> {
         fields.push(("Action".to_owned(), action.to_owned()));
         let now = (self.shared.clock)();
-        let answer = self.landed().act(&Identity::user(account, "hand"), region, &Form::new(fields), None, now)?;
+        let answer =
+            self.landed().act(&CallerIdentity::user(account, "hand"), region, &Form::new(fields), None, now)?;
         Ok(answer.ids.into_iter().next().unwrap_or_default())
     }
 }

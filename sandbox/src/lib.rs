@@ -53,4 +53,4 @@ pub use network::{AclEntry, Interface, RouteEntry, Subnet};
 pub use permission::{RulePermission, Source};
 pub use prefix_list::{ListState, PrefixList, PrefixListEntry};
 pub use settings::{Latency, RateLimit, RegionSettings, Stale, StaleSight};
-pub use world::{Group, Identity, Schedule, ScheduleKey, SecurityGroupRule};
+pub use world::{CallerIdentity, Group, Schedule, ScheduleKey, SecurityGroupRule};

@@ -62,7 +62,7 @@ pub(crate) fn requested(form: &Form) -> Result<Vec<Described>, Refusal> {
     let mut all = Vec::new();
     if form.get("IpProtocol").is_some() {
         let cidr = cidr(form.required("CidrIp")?, false)?;
-        all.push((Ports::read(form)?.with(cidr), None));
+        all.push((PortRange::read(form)?.with(cidr), None));
     }
     for part in form.parts("IpPermissions") {
         all.extend(one(&part)?);
@@ -75,7 +75,7 @@ pub(crate) fn requested(form: &Form) -> Result<Vec<Described>, Refusal> {
 
 /// One `IpPermissions.N`: a permission for each of its sources.
 fn one(part: &Form) -> Result<Vec<Described>, Refusal> {
-    let ports = Ports::read(part)?;
+    let ports = PortRange::read(part)?;
     let mut sources = Vec::new();
     for range in part.parts("IpRanges") {
         sources.push((cidr(range.required("CidrIp")?, false)?, described(&range)?));
@@ -111,17 +111,17 @@ pub(crate) fn rewritten(part: &Form) -> Result<RulePermission, Refusal> {
             return Err(Refusal::new("InvalidParameterCombination", message));
         }
     };
-    Ok(Ports::read(part)?.with(source))
+    Ok(PortRange::read(part)?.with(source))
 }
 
 #[derive(Clone, Debug)]
-struct Ports {
+struct PortRange {
     protocol: String,
     from: i32,
     to: i32,
 }
 
-impl Ports {
+impl PortRange {
     /// EC2 API reference, `IpPermission`: names or numbers; `-1` is every protocol, and then ports are ignored; TCP and
     /// UDP need both ports; ICMP has type and code, -1 for all; other protocols have all ports whatever is said.
     fn read(form: &Form) -> Result<Self, Refusal> {

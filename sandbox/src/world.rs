@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 const REMOVED_KEPT_HOURS: i64 = 24;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct CallerIdentity {
     /// Twelve digits.
     pub account: String,
     /// `arn:aws:iam::…:user/…`.
@@ -25,7 +25,7 @@ pub struct Identity {
     pub user_id: String,
 }
 
-impl Identity {
+impl CallerIdentity {
     /// The user `name` of an account.
     pub fn user(account: &str, name: &str) -> Self {
         Self {
@@ -80,7 +80,7 @@ pub(crate) struct Removed {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleSession {
-    pub(crate) caller: Identity,
+    pub(crate) caller: CallerIdentity,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct RoleSession {
 pub(crate) struct Late {
     pub(crate) due: DateTime<Utc>,
     pub(crate) number: u64,
-    pub(crate) caller: Identity,
+    pub(crate) caller: CallerIdentity,
     pub(crate) region: String,
     pub(crate) form: Form,
 }

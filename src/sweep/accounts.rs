@@ -2,7 +2,8 @@
 //! account are two routes to the same regions. `eg_model::sweep::judge` decides, and [`super::group`] acts, group by group.
 
 use super::{
-    group::{GroupRun, SweepRow},
+    container::TagRow,
+    group::{GroupRun, Outcome, SweepRow},
     reading::{AccountRegion, SweepReading, SweepTarget, UnreadRegion},
 };
 use crate::{
@@ -50,6 +51,22 @@ pub struct Sweeper<'a> {
     pub kinds: Vec<&'static Kind>,
     /// Asks to stop between calls.
     pub interrupt: &'a Interrupt,
+}
+
+/// All that was swept.
+#[derive(Default)]
+pub struct SweepResult {
+    pub rows: Vec<SweepRow>,
+    pub tags: Vec<TagRow>,
+    /// Containers whose tags could not be read.
+    pub unread: Vec<UnreadRegion>,
+}
+
+impl SweepResult {
+    /// What became of every action.
+    pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.rows.iter().filter_map(|row| row.outcome.as_ref()).chain(self.tags.iter().map(|tag| &tag.outcome))
+    }
 }
 
 impl Sweeper<'_> {
@@ -173,10 +190,26 @@ impl Sweeper<'_> {
         }
     }
 
-    /// Carries out the action for each rule; with `show`, only plans it.
-    pub async fn sweep(&self, groups: Vec<SweepTarget>, scope: &SweepScope, show: bool) -> Vec<SweepRow> {
+    /// Carries out the action for each rule, then removes the dead tags of containers; with `show`, only plans both.
+    pub async fn sweep(&self, groups: Vec<SweepTarget>, scope: &SweepScope, show: bool) -> SweepResult {
         let runs = groups.into_iter().map(|group| GroupRun::new(self.env, self.budget(), group, scope));
-        let runs = runs.map(|run| async move { if show { run.shown() } else { run.run().await } });
-        stream::iter(runs).buffered(CONCURRENCY).collect::<Vec<_>>().await.into_iter().flatten().collect()
+        let runs = runs.map(|mut run| async move {
+            if show {
+                run.plan();
+            } else {
+                run.run().await;
+            }
+            let tags = run.remove_tags(show).await;
+            (run.rows(), tags)
+        });
+        let mut result = SweepResult::default();
+        for (rows, tags) in stream::iter(runs).buffered(CONCURRENCY).collect::<Vec<_>>().await {
+            result.rows.extend(rows);
+            match tags {
+                Ok(tags) => result.tags.extend(tags),
+                Err(unread) => result.unread.push(*unread),
+            }
+        }
+        result
     }
 }

@@ -101,9 +101,9 @@ fn only_its_own_eg(target: &TargetKey, key: &str) -> Failure {
 
 pub(super) struct GroupRun<'a> {
     env: &'a Env,
-    budget: RetryBudget<'a>,
-    group: SweepTarget,
-    scope: &'a SweepScope,
+    pub(super) budget: RetryBudget<'a>,
+    pub(super) group: SweepTarget,
+    pub(super) scope: &'a SweepScope,
     first: Vec<Swept>,
     outcomes: BTreeMap<RuleId, Outcome>,
     /// Rules with a call whose answer does not settle the outcome.
@@ -120,13 +120,12 @@ impl<'a> GroupRun<'a> {
         Self { env, budget, group, scope, first, outcomes, sent, stopped_by: None, singly: false }
     }
 
-    pub(super) fn shown(mut self) -> Vec<SweepRow> {
+    pub(super) fn plan(&mut self) {
         let due = self.first.iter().filter(|swept| swept.deed.is_some());
         self.outcomes = due.map(|swept| (swept.rule.id.clone(), Outcome::Planned)).collect();
-        self.rows()
     }
 
-    pub(super) async fn run(mut self) -> Vec<SweepRow> {
+    pub(super) async fn run(&mut self) {
         for _ in 0..ROUNDS {
             if self.budget.is_over() || (!self.is_recent(self.group.reading.last_page_at) && !self.read().await) {
                 break;
@@ -155,7 +154,12 @@ impl<'a> GroupRun<'a> {
             }
         }
         self.evaluate();
-        self.rows()
+    }
+
+    /// True if an action for a rule is not known to be done.
+    pub(super) fn may_be_open(&self) -> bool {
+        let mut due = self.first.iter().filter(|swept| swept.deed.is_some());
+        due.any(|swept| self.outcomes.get(&swept.rule.id).is_none_or(Outcome::is_open))
     }
 
     /// Settles the outcomes that the reading shows, and returns the actions that are still to be done.
@@ -302,7 +306,7 @@ impl<'a> GroupRun<'a> {
     }
 
     /// Waits, if the failed reading may be repeated.
-    async fn may_read_again(&mut self, failure: Failure) -> bool {
+    pub(super) async fn may_read_again(&mut self, failure: Failure) -> bool {
         let again = match failure.class.reaction() {
             Reaction::RetryNow => self.budget.after_throttling().await,
             Reaction::Reobserve => self.budget.before_reading_again().await,
@@ -335,7 +339,7 @@ impl<'a> GroupRun<'a> {
             .unwrap_or_default()
     }
 
-    fn rows(mut self) -> Vec<SweepRow> {
+    pub(super) fn rows(mut self) -> Vec<SweepRow> {
         let mut held: BTreeMap<RuleId, Vec<Holder>> =
             self.first.iter().map(|swept| (swept.rule.id.clone(), self.still_held_by(swept))).collect();
         let row = |swept: Swept| {

@@ -2,6 +2,8 @@
 
 use crate::{
     sweep::{
+        accounts::SweepResult,
+        container::TagRow,
         group::{Outcome, SweepRow},
         reading::{AccountRegion, SweepReading, UnreadRegion},
     },
@@ -26,7 +28,7 @@ use eg_model::{
 use serde_json::{Value, json};
 
 pub struct Report<'a> {
-    pub rows: &'a [SweepRow],
+    pub swept: &'a SweepResult,
     pub found: &'a SweepReading,
     /// The installation whose rules were to be closed; `None`: all rules that have expired.
     pub owner: Option<&'a InstallationId>,
@@ -76,7 +78,8 @@ pub fn survivor(row: &SweepRow, zone: &Zone) -> String {
 impl Report<'_> {
     /// The table and the closing line.
     pub fn text(&self, zone: &Zone, done: bool) -> String {
-        let table = if self.rows.is_empty() { String::new() } else { self.table(zone) };
+        let empty = self.swept.rows.is_empty() && self.swept.tags.is_empty();
+        let table = if empty { String::new() } else { self.table(zone) };
         format!("{table}{}{}\n", if done { "✓ " } else { "" }, self.summary())
     }
 
@@ -93,7 +96,7 @@ impl Report<'_> {
             "HOLDER",
             "UNTIL",
         ]);
-        for row in self.rows {
+        for row in &self.swept.rows {
             let rule = &row.swept.rule;
             let cells = [
                 Cell::new(&row.place.account),
@@ -102,13 +105,30 @@ impl Report<'_> {
                 Cell::new(&rule.id.0),
                 Cell::new(opening(&row.target, &rule.permission)),
                 self.state(row),
-                result(row),
+                rule_result(row),
                 Cell::new(rule.description.as_deref().unwrap_or("-")),
             ];
             let holder = |holder: &Holder| [Cell::new(holder::name(holder)), holder::until(holder, zone)];
             holder::rows(&mut table, cells, rule.holders.iter().map(holder));
             if let Some(note) = note(row) {
                 table.note(note);
+            }
+        }
+        for tag in &self.swept.tags {
+            table.row([
+                Cell::new(&tag.place.account),
+                Cell::new(&tag.place.region),
+                Cell::new(&tag.target.id),
+                Cell::new("tag"),
+                Cell::new("-"),
+                Cell::styled(format!("expired {} ago", overdue(self.now, tag.mark.until)), style::UNDER_WAY),
+                result(Some(&tag.outcome), ["to remove", "removed"]),
+                Cell::new(&tag.mark.key),
+                Cell::new(holder::short_installation(tag.mark.installation.as_str())),
+                Cell::styled(format!("{} (expired)", zone.format(tag.mark.until)), style::ENDED),
+            ]);
+            if let Some(failure) = tag.outcome.failure() {
+                table.note(failure.to_string());
             }
         }
         table.render_in(self.columns)
@@ -127,10 +147,22 @@ impl Report<'_> {
     }
 
     fn summary(&self) -> String {
-        if self.rows.is_empty() && self.found.places.is_empty() {
+        if self.swept.rows.is_empty() && self.found.places.is_empty() {
             return "No account or region could be read".to_owned();
         }
-        if self.rows.is_empty() {
+        let wanted = if self.dry_run { Outcome::Planned } else { Outcome::Done };
+        let done = if self.dry_run { "would be removed" } else { "removed" };
+        let tags = match self.swept.tags.iter().filter(|tag| tag.outcome == wanted).count() {
+            0 => String::new(),
+            1 => format!("; 1 expired tag {done}"),
+            count => format!("; {count} expired tags {done}"),
+        };
+        self.summary_of_rules() + &tags
+    }
+
+    fn summary_of_rules(&self) -> String {
+        let rows = &self.swept.rows;
+        if rows.is_empty() {
             return "No rules managed by eg".to_owned();
         }
         let of = |wanted: Outcome, untag: bool| {
@@ -138,9 +170,9 @@ impl Report<'_> {
                 row.outcome.as_ref() == Some(&wanted)
                     && matches!(row.swept.deed, Some(SweepAction::Untag { .. })) == untag
             };
-            self.rows.iter().filter(matches).count()
+            rows.iter().filter(matches).count()
         };
-        let all = self.rows.len();
+        let all = rows.len();
         let (outcome, closed, untagged) = if self.dry_run {
             (Outcome::Planned, "would be closed", "would lose a tag")
         } else {
@@ -150,14 +182,14 @@ impl Report<'_> {
             0 => String::new(),
             count => format!(", {count} {untagged}"),
         };
-        let stays = match self.rows.iter().filter(|row| row.outlives_owner()).count() {
+        let stays = match rows.iter().filter(|row| row.outlives_owner()).count() {
             0 => String::new(),
             1 => ", 1 stays open".to_owned(),
             count => format!(", {count} stay open"),
         };
         let rules = if all == 1 { "rule" } else { "rules" };
         let held = |row: &SweepRow| row.swept.deed.is_none() && row.swept.state == State::Held && !row.outlives_owner();
-        if self.rows.iter().all(held) {
+        if rows.iter().all(held) {
             return format!("Nothing to close; {all} {rules} still in use");
         }
         format!("{} of {all} {rules} {closed}{tags}{stays}", of(outcome, false))
@@ -180,7 +212,8 @@ impl Report<'_> {
             "dryRun": self.dry_run,
             "owner": self.owner.map(InstallationId::as_str),
             "places": self.found.places.iter().map(place).collect::<Vec<_>>(),
-            "rules": self.rows.iter().map(|row| self.rule(row)).collect::<Vec<_>>(),
+            "rules": self.swept.rows.iter().map(|row| self.rule(row)).collect::<Vec<_>>(),
+            "tags": self.swept.tags.iter().map(tag_json).collect::<Vec<_>>(),
             "unavailable": self.found.unread.iter().map(unread).collect::<Vec<_>>(),
         })
     }
@@ -215,6 +248,22 @@ impl Report<'_> {
     }
 }
 
+fn tag_json(tag: &TagRow) -> Value {
+    json!({
+        "account": tag.place.account,
+        "region": tag.place.region,
+        "profile": tag.place.profile,
+        "provider": tag.target.provider,
+        "kind": tag.target.kind,
+        "resourceId": tag.target.id,
+        "tag": tag.mark.key,
+        "installation": tag.mark.installation.as_str(),
+        "until": json::time(tag.mark.until),
+        "outcome": outcome_word(&tag.outcome),
+        "errorMessage": tag.outcome.failure().map(ToString::to_string),
+    })
+}
+
 fn holder_json(holder: &Holder) -> Value {
     json!({
         "installation": holder.installation.as_str(),
@@ -236,19 +285,22 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn result(row: &SweepRow) -> Cell {
+fn rule_result(row: &SweepRow) -> Cell {
     let untag = matches!(row.swept.deed, Some(SweepAction::Untag { .. }));
-    match (&row.outcome, untag) {
-        (None, _) => Cell::new("stays"),
-        (Some(Outcome::Planned), false) => Cell::styled("to close", style::UNDER_WAY),
-        (Some(Outcome::Planned), true) => Cell::styled("to untag", style::UNDER_WAY),
-        (Some(Outcome::Done), false) => Cell::styled("closed", style::GOOD),
-        (Some(Outcome::Done), true) => Cell::styled("untagged", style::GOOD),
-        (Some(Outcome::Gone), _) => Cell::new("gone already"),
-        (Some(Outcome::HeldAgain), _) => Cell::new("held again"),
-        (Some(Outcome::Refused(_)), _) => Cell::styled("refused", style::BAD),
-        (Some(Outcome::Unknown(_)), _) => Cell::styled("not known", style::BAD),
-        (Some(Outcome::Undone(_)), _) => Cell::styled("not done", style::BAD),
+    result(row.outcome.as_ref(), if untag { ["to untag", "untagged"] } else { ["to close", "closed"] })
+}
+
+/// An outcome, with the words for planned and done.
+fn result(outcome: Option<&Outcome>, [planned, done]: [&str; 2]) -> Cell {
+    match outcome {
+        None => Cell::new("stays"),
+        Some(Outcome::Planned) => Cell::styled(planned, style::UNDER_WAY),
+        Some(Outcome::Done) => Cell::styled(done, style::GOOD),
+        Some(Outcome::Gone) => Cell::new("gone already"),
+        Some(Outcome::HeldAgain) => Cell::new("held again"),
+        Some(Outcome::Refused(_)) => Cell::styled("refused", style::BAD),
+        Some(Outcome::Unknown(_)) => Cell::styled("not known", style::BAD),
+        Some(Outcome::Undone(_)) => Cell::styled("not done", style::BAD),
     }
 }
 

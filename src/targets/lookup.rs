@@ -53,20 +53,15 @@ fn named(selection: &Selection, groups: Vec<ListedGroup>) -> Vec<Resource> {
 mod tests {
     use super::*;
     use eg_config::settings::Settings;
+    use eg_providers::aws::SECURITY_GROUP;
     use std::path::Path;
 
     #[test]
     fn every_match_has_a_name_of_its_own() {
         let text = "[[resource]]\nname = \"prod\"\ngroup_name = \"*\"\nregion = \"eu-west-1\"\nports = [\"tcp/22\"]\n";
         let settings = Settings::parse(text, Path::new("c.toml")).unwrap();
-        let group = |id: &str, name: &str| ListedGroup {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            network: None,
-            tags: BTreeMap::new(),
-            permissions: Vec::new(),
-            other_ingress: 0,
-        };
+        let group =
+            |id: &str, name: &str| ListedGroup::bare(&SECURITY_GROUP, id.to_owned(), name.to_owned(), BTreeMap::new());
         let groups = vec![group("sg-1", "api"), group("sg-2", "web"), group("sg-3", "web"), group("sg-4", "")];
         let found = named(&settings.selections[0], groups);
         let shown: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.id.as_str())).collect();

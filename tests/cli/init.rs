@@ -301,7 +301,7 @@ fn every_answer_is_a_flag() {
     let json = person(&world, &args).run().expect_code(0).json_as("init");
     assert_eq!((&json["groups"][0]["id"], &json["profile"]), (&Value::from(group.as_str()), &"work".into()));
     assert_eq!(json["text"].as_str().unwrap(), fs::read_to_string(world.here.config_path()).unwrap());
-    let reads = ["DescribeSecurityGroups", "GetCallerIdentity"];
+    let reads = ["DescribeSecurityGroups", "GetCallerIdentity", "DescribeManagedPrefixLists", "ListIPSets"];
     assert!(world.calls().iter().all(|call| reads.contains(&call.action.as_str())), "reads only");
     // What --force replaces is kept, however often.
     let kept = |name: &str| fs::read_to_string(world.here.config_path().with_file_name(name)).unwrap();
@@ -430,6 +430,6 @@ fn each_group_with_its_own_ports() {
     let wrong = init(&[&format!("{db}:tpc/22")], &[]).expect_code(2);
     assert!(error_of(&wrong).starts_with("\"tpc/22\" is not a port"), "{wrong}");
     let none = init(&["web:22", "db"], &[]).expect_code(2);
-    assert_eq!(error_of(&none), "not a terminal: pass --port");
+    assert_eq!(error_of(&none), "no ports are given for db: pass --port, or --group db:tcp/22");
     assert_eq!(ports(), before, "nothing was written");
 }

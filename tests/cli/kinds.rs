@@ -5,6 +5,7 @@ use crate::{
     cli::session::{Tale, error_of},
     harness::{IPV4, Outcome, REGION, Sandboxed, World, namespace::write_program, sandboxed::ACCOUNT},
 };
+use eg_sandbox::{Fault, Rule};
 use std::{fs, path::PathBuf};
 
 const OFFICE: &str = "198.51.100.0/24";
@@ -226,6 +227,50 @@ fn discover_shows_lists_and_sets() {
     assert!(all.stderr.contains("No WAF IP set is left to configure."), "{all}");
     let json = kinds.eg(&["resource", "discover", "--kind", "prefix-list", "--output", "json"]).expect_code(0);
     assert_eq!(json.json_as("discover")["groups"][0]["kind"], "prefix-list");
+    kinds.world.ends();
+}
+
+/// Lists and sets stand beside the groups; they have no ports to ask for.
+#[test]
+fn init_offers_lists_and_sets() {
+    let kinds = Kinds::new();
+    let (config, whole) = (kinds.world.here.config_path(), kinds.whole());
+    fs::remove_file(&config).unwrap();
+    let init = |more: &[&str]| kinds.eg(&[&["init", "--region", REGION, "--yes"], more].concat());
+    let refused = init(&["--group", "office:ssh"]).expect_code(2);
+    assert!(error_of(&refused).contains("office is a prefix list, which has no ports"), "{refused}");
+    let refused = init(&["--group", "api", "--group", "office"]).expect_code(2);
+    assert!(error_of(&refused).contains("no ports are given for api"), "{refused}");
+    let made = init(&["--group", "office", "--group", "web", "--group", "api:ssh"]).expect_code(0);
+    assert!(made.stderr.contains("provider = \"nftables\"") && made.stderr.contains("provider = \"script\""), "{made}");
+    let parts: Vec<&str> = kinds.set.split('/').collect();
+    let text = fs::read_to_string(&config).unwrap();
+    for section in [
+        format!("name = \"office\"\nkind = \"prefix-list\"\nid = \"{}\"\nregion = \"{REGION}\"\n\n", kinds.list),
+        format!(
+            "name = \"web\"\nkind = \"waf-ip-set\"\nscope = \"regional\"\nset_name = \"web\"\nid = \"{}\"\n\
+             region = \"{REGION}\"\n\n",
+            parts[2]
+        ),
+        format!("name = \"api\"\nid = \"{}\"\nregion = \"{REGION}\"\nports = [\"tcp/22\"]\n", kinds.world.group("api")),
+    ] {
+        assert!(text.contains(&section), "{section}\n{text}");
+    }
+    kinds.eg(&["session", "start", "--ipv4", IPV4]).expect_code(0);
+    kinds.eg(&["session", "stop"]).expect_code(0);
+    assert_eq!(kinds.whole(), whole);
+
+    // Without the rights to list them, groups are offered all the same.
+    kinds
+        .world
+        .region
+        .script([Rule::new(Fault::Deny).on("ListIPSets"), Rule::new(Fault::Deny).on("DescribeManagedPrefixLists")]);
+    let without = init(&["--force", "--group", "gone:ssh"]).expect_code(2);
+    for kind in ["prefix lists", "WAF IP sets"] {
+        assert!(without.stderr.contains(&format!("{kind} are not offered: ")), "{without}");
+    }
+    let json = init(&["--force", "--group", "api:ssh", "--output", "json"]).expect_code(0).json_as("init");
+    assert_eq!(json["groups"][0]["kind"], "security-group");
     kinds.world.ends();
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta};
 use eg_model::{container_mark::ContainerMark, ids::InstallationId, tags::lease_key};
 use eg_providers::{
     aws::{ListEntry, describe},
-    nftables::{ElementText, Listing, hindrance},
+    nftables::{ElementText, TableListing, hindrance},
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ fn a_comment_that_is_cut_is_not_ours() {
 #[test]
 fn listings_of_nftables() {
     each("nft_listing", 3000, |bytes| {
-        let Some(listing) = Listing::read(bytes) else { return };
+        let Some(listing) = TableListing::read(bytes) else { return };
         let json: serde_json::Value = serde_json::from_slice(bytes).unwrap();
         assert!(json["nftables"].is_array());
         let seen = listing.seen();
@@ -56,8 +56,8 @@ fn listings_of_nftables() {
         }
     });
     for whole in entries("nft_listing") {
-        assert!(Listing::read(&whole).is_some());
-        (0..whole.len()).for_each(|end| assert_eq!(Listing::read(&whole[..end]), None, "cut off at {end}"));
+        assert!(TableListing::read(&whole).is_some());
+        (0..whole.len()).for_each(|end| assert_eq!(TableListing::read(&whole[..end]), None, "cut off at {end}"));
     }
 }
 

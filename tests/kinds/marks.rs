@@ -1,12 +1,12 @@
 //! Marks in the one tag of a container: what no capability of a kind says, and the toy container shows.
 
 use super::{bench::*, hand::Hand, toys::Toy};
-use eg_providers::toy::{Call, Fault, Scripted};
+use eg_providers::toy::{Scripted, ToyCall, ToyFault};
 use std::fs;
 
 type Container = Toy<2>;
 
-fn fault(bench: &Bench<Container>, call: Call, fault: Fault) {
+fn fault(bench: &Bench<Container>, call: ToyCall, fault: ToyFault) {
     bench.hand.change(|file| file.faults.push(Scripted { call, fault }));
 }
 
@@ -29,11 +29,11 @@ fn a_lease_that_the_tag_names_again_does_not_close_on_a_reading_that_is_behind()
     start("tcp/22");
     // Refused until the next attempt is a quarter of an hour away.
     for _ in 0..6 {
-        fault(&bench, Call::Mark, Fault::Denied);
+        fault(&bench, ToyCall::Mark, ToyFault::Denied);
         assert_ne!(bench.eg(&["reconcile", "--timer"]).code(), Some(0));
         bench.advance(16 * 60);
     }
-    fault(&bench, Call::Mark, Fault::Denied);
+    fault(&bench, ToyCall::Mark, ToyFault::Denied);
     bench.eg(&["reconcile", "--timer"]);
     bench.nothing_of_ours();
     assert_eq!(bench.hand.rest(), bench.rest_before(), "no mark is there");
@@ -54,7 +54,7 @@ fn a_lease_that_the_tag_names_again_does_not_close_on_a_reading_that_is_behind()
     bench.nothing_of_ours();
     assert_ne!(bench.hand.rest(), bench.rest_before(), "the first lease is marked");
     bench.hand.change(|file| file.before = before);
-    fault(&bench, Call::Read, Fault::Lag);
+    fault(&bench, ToyCall::Read, ToyFault::Lag);
     bench.eg(&["session", "stop", &id(1)]);
     bench.here.write_config(&config);
     bench.advance(SETTLED);
@@ -82,7 +82,7 @@ fn no_lease_closes_while_a_write_of_the_tag_can_land() {
     };
     bench.advance(SETTLED);
     // It shows, so nothing writes it again; but a copy of the request may still be on its way.
-    fault(&bench, Call::Mark, Fault::LostAfter);
+    fault(&bench, ToyCall::Mark, ToyFault::LostAfter);
     bench.eg(&["session", "extend", &first, "--hours", "1"]);
     let tags = bench.hand.change(|file| file.tags.clone());
     bench.eg(&["session", "stop", &second]);
@@ -113,7 +113,7 @@ fn what_the_tag_has_no_room_for_is_not_opened() {
 fn an_entry_closes_even_if_its_mark_stays_for_now() {
     let bench = Bench::<Container>::new();
     bench.start(&bench.here).expect_code(0);
-    fault(&bench, Call::Mark, Fault::Denied);
+    fault(&bench, ToyCall::Mark, ToyFault::Denied);
     let outcome = bench.eg(&["session", "stop"]);
     assert_eq!(outcome.code(), Some(3), "{outcome}");
     bench.nothing_of_ours();
@@ -127,7 +127,7 @@ fn one_write_takes_off_many_marks() {
     let bench = Bench::<Container>::new();
     with_ports(&bench, "\"tcp/1\", \"tcp/2\", \"tcp/3\", \"tcp/4\"");
     // The marks are there, and no entry came.
-    fault(&bench, Call::Open, Fault::Denied);
+    fault(&bench, ToyCall::Open, ToyFault::Denied);
     assert_ne!(bench.start(&bench.here).code(), Some(0));
     bench.eg(&["session", "stop"]).expect_code(0);
     assert_ne!(bench.hand.rest(), bench.rest_before());
@@ -188,14 +188,14 @@ fn what_cannot_be_read_back_is_as_recorded() {
 #[test]
 fn a_call_without_an_answer_is_closed_until_that_is_confirmed_after_the_settle_window() {
     let bench = Bench::<Toy<6>>::new();
-    bench.hand.change(|file| file.faults.push(Scripted { call: Call::Open, fault: Fault::LostBefore }));
+    bench.hand.change(|file| file.faults.push(Scripted { call: ToyCall::Open, fault: ToyFault::LostBefore }));
     let outcome = bench.start(&bench.here);
     assert_eq!(outcome.code(), Some(3), "{outcome}");
     let outcome = bench.eg(&["session", "stop"]);
     assert_eq!(outcome.code(), Some(3), "it is not known yet: {outcome}");
     // The lost call lands after all.
     bench.hand.change(|file| {
-        let entry = eg_providers::toy::Entry::by_hand("tcp|22|22|203.0.113.42/32".parse().unwrap(), "eg late");
+        let entry = eg_providers::toy::ToyEntry::by_hand("tcp|22|22|203.0.113.42/32".parse().unwrap(), "eg late");
         file.entries.push(entry);
     });
     bench.advance(SETTLED);

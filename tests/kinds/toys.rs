@@ -5,7 +5,7 @@ use super::{
     hand::{ALL_FAULTS, Able, Call, Fault, Hand, Seen},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use eg_providers::toy::{self, Entry, Scripted, ToyFile};
+use eg_providers::toy::{self, Scripted, ToyEntry, ToyFile};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -57,7 +57,7 @@ impl<const KIND: usize> Toy<KIND> {
         toy::edit(&self.path, passed).expect("the firewall's file")
     }
 
-    fn change_entry(&self, seen: &Seen, change: impl Fn(&mut Entry)) {
+    fn change_entry(&self, seen: &Seen, change: impl Fn(&mut ToyEntry)) {
         self.change(|file| {
             let found = file.entries.iter_mut().find(|entry| entry.rule_id().0 == seen.id);
             change(found.expect("the entry"));
@@ -85,7 +85,7 @@ impl<const KIND: usize> Hand for Toy<KIND> {
     }
 
     fn entries(&self) -> Vec<Seen> {
-        let seen = |entry: &Entry| Seen {
+        let seen = |entry: &ToyEntry| Seen {
             network: entry.permission.cidr().to_string(),
             id: entry.rule_id().0,
             whole: format!("{entry:?}"),
@@ -98,13 +98,13 @@ impl<const KIND: usize> Hand for Toy<KIND> {
     }
 
     fn changes(&self) -> Option<usize> {
-        Some(self.change(|file| file.log.iter().filter(|(call, _)| *call != toy::Call::Read).count()))
+        Some(self.change(|file| file.log.iter().filter(|(call, _)| *call != toy::ToyCall::Read).count()))
     }
 
     fn make(&self, network: &str) {
         let permission = format!("tcp|22|22|{network}").parse().expect("a permission");
         self.change(|file| {
-            let mut entry = Entry::by_hand(permission, "theirs");
+            let mut entry = ToyEntry::by_hand(permission, "theirs");
             if matches!(KIND, 0 | 4) {
                 file.ids += 1;
                 entry.id = Some(format!("rule-{}", file.ids));
@@ -143,19 +143,19 @@ impl<const KIND: usize> Hand for Toy<KIND> {
     fn fault(&self, call: Call, fault: Fault) {
         let on_container = matches!(KIND, 2 | 3);
         let call = match call {
-            Call::Read => toy::Call::Read,
-            Call::Open => toy::Call::Open,
-            Call::Close => toy::Call::Close,
-            Call::Mark if on_container => toy::Call::Mark,
-            Call::Mark => toy::Call::Tag,
+            Call::Read => toy::ToyCall::Read,
+            Call::Open => toy::ToyCall::Open,
+            Call::Close => toy::ToyCall::Close,
+            Call::Mark if on_container => toy::ToyCall::Mark,
+            Call::Mark => toy::ToyCall::Tag,
         };
         let fault = match fault {
-            Fault::LostBefore => toy::Fault::LostBefore,
-            Fault::LostAfter => toy::Fault::LostAfter,
-            Fault::Throttled => toy::Fault::Throttled,
-            Fault::Conflict => toy::Fault::Conflict,
-            Fault::Quota => toy::Fault::Quota,
-            Fault::Unreadable => toy::Fault::Unreadable,
+            Fault::LostBefore => toy::ToyFault::LostBefore,
+            Fault::LostAfter => toy::ToyFault::LostAfter,
+            Fault::Throttled => toy::ToyFault::Throttled,
+            Fault::Conflict => toy::ToyFault::Conflict,
+            Fault::Quota => toy::ToyFault::Quota,
+            Fault::Unreadable => toy::ToyFault::Unreadable,
         };
         self.change(|file| file.faults.push(Scripted { call, fault }));
     }

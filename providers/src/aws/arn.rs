@@ -20,8 +20,10 @@ impl Scope {
         format!("arn:{}:ec2:{}:{account}:{resource}", self.partition, self.region)
     }
 
-    /// The ARN of a WAF IP set, whose id is `SCOPE/NAME/ID` (AWS, "Actions, resources, and condition keys for AWS WAF V2").
-    /// There, the scope of CloudFront is `global`.
+    /// The ARN of a WAF IP set, whose id is `SCOPE/NAME/ID` (Service Authorization Reference, "Actions, resources, and
+    /// condition keys for AWS WAF V2": `arn:${Partition}:wafv2:${Region}:${Account}:${Scope}/ipset/${Name}/${Id}`). The two
+    /// scopes are `regional` and, for CloudFront, `global`: AWS's managed policy `NetworkSecurityManagerServiceRolePolicy`
+    /// names `global/ipset/*` beside `regional/ipset/*`.
     pub fn ip_set(&self) -> String {
         let account = self.account.as_deref().unwrap_or("*");
         let (scope, rest) = self.id.split_once('/').unwrap_or(("*", &self.id));

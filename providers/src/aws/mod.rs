@@ -6,6 +6,7 @@
 //! | `connect` | the connector: one client for each route |
 //! | `client` | the client that all kinds share, and the one way by which it sends a request |
 //! | `security_group` | security groups: the trait's parts, each by the module that knows its calls |
+//! | `address_list` | the parts of the trait that lists of addresses have in common |
 //! | `prefix_list/`, `ip_set/` | managed prefix lists; WAF IP sets |
 //! | `kind` | security groups, as the configuration knows them |
 //! | `read/` | readings: rules, groups, whole accounts; every page, or none |
@@ -19,6 +20,7 @@
 //! | `arn`, `endpoint`, `text` | names, endpoints, and texts that AWS accepts |
 
 mod action;
+mod address_list;
 mod arn;
 mod client;
 mod connect;

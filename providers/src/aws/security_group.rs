@@ -2,7 +2,7 @@
 
 use crate::{
     Answered, Authorize, AutoClosing, Caller, CallerAccess, CredentialsEnd, Discovery, Firewall, Interfaces,
-    ListedGroup, Marking, ReadResult, Rights, RulesSeen, SetAutoClose, aws::client::Client,
+    ListedGroup, Marking, ReadResult, Rights, RulesSeen, SetAutoClose, aws::client::Client, firewall::one_target,
 };
 use async_trait::async_trait;
 use eg_model::{
@@ -31,12 +31,8 @@ const TAGS_PER_RULE: usize = 50;
 
 /// The one group that a call is about, and the rules' ids.
 fn one_group(rules: &[OwnedRule]) -> Result<Option<(&str, Vec<String>)>, Failure> {
-    let Some(first) = rules.first() else { return Ok(None) };
-    if rules.iter().any(|rule| rule.target() != first.target()) {
-        let message = "change rules: the rules of one call must be of one security group";
-        return Err(Failure::new(FailureClass::Invalid, message));
-    }
-    Ok(Some((&first.target().id, rules.iter().map(|rule| rule.id().0.clone()).collect())))
+    let ids = || rules.iter().map(|rule| rule.id().0.clone()).collect();
+    Ok(one_target(rules)?.map(|target| (target.id.as_str(), ids())))
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@
 
 use super::{
     entry::ElementText,
-    listing::{Listing, VERSION},
+    listing::{TableListing, VERSION},
     place::{Place, SetName},
 };
 use eg_model::Timestamp;
@@ -45,7 +45,7 @@ pub struct Transaction {
 }
 
 /// Carries out some changes. `listing` is the table as it was read, `None` if it was not there.
-pub fn transaction(table: &str, listing: Option<&Listing>, changes: &[Change], now: Timestamp) -> Transaction {
+pub fn transaction(table: &str, listing: Option<&TableListing>, changes: &[Change], now: Timestamp) -> Transaction {
     let mut lines = guard(listing, now);
     let guard = lines.len();
     lines.extend(structure(listing, changes));
@@ -72,7 +72,7 @@ pub fn transaction(table: &str, listing: Option<&Listing>, changes: &[Change], n
 }
 
 /// The commands that fail if another `eg` has written since the listing.
-fn guard(listing: Option<&Listing>, now: Timestamp) -> Vec<String> {
+fn guard(listing: Option<&TableListing>, now: Timestamp) -> Vec<String> {
     let Some(listing) = listing else {
         return [&["create table {table}".to_owned()], first_version(now).as_slice()].concat();
     };
@@ -102,7 +102,7 @@ fn version(verb: &str, number: u64) -> String {
 }
 
 /// The commands that put the sets of the changes in force, where they are not.
-fn structure(listing: Option<&Listing>, changes: &[Change]) -> Vec<String> {
+fn structure(listing: Option<&TableListing>, changes: &[Change]) -> Vec<String> {
     let opened = changes.iter().filter_map(|change| match change {
         Change::Open { place, .. } | Change::Rewrite { place, .. } => Some(place.set),
         Change::Close(_) => None,
@@ -140,18 +140,18 @@ mod tests {
         Change::Open { place: place(), comment: "ours".to_owned(), seconds: 60 }
     }
 
-    fn written(listing: Option<&Listing>, changes: &[Change]) -> Vec<String> {
+    fn written(listing: Option<&TableListing>, changes: &[Change]) -> Vec<String> {
         transaction("eg", listing, changes, now()).text.lines().map(str::to_owned).collect()
     }
 
-    fn listing(version: serde_json::Value, in_force: bool, elements: serde_json::Value) -> Listing {
+    fn listing(version: serde_json::Value, in_force: bool, elements: serde_json::Value) -> TableListing {
         let rule = json!({"rule": {"expr": [{"match": {"right": "@v4_tcp_22"}}]}});
         let chain = json!({"chain": {"name": "marking", "hook": "prerouting"}});
         let set = json!({"set": {"name": "v4_tcp_22", "type": "ipv4_addr", "flags": ["timeout"], "elem": elements}});
         let mut objects = vec![chain, set];
         objects.extend((!version.is_null()).then(|| json!({"set": {"name": "version", "elem": version}})));
         objects.extend(in_force.then_some(rule));
-        Listing::read(json!({ "nftables": objects }).to_string().as_bytes()).unwrap()
+        TableListing::read(json!({ "nftables": objects }).to_string().as_bytes()).unwrap()
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub const VERSION: &str = "version";
 
 /// A table as `nft` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
+pub struct TableListing {
     /// The elements of the set `version`; `None` if there is no such set.
     pub versions: Option<Vec<u64>>,
     /// The sets that are named as `eg`'s.
@@ -44,7 +44,7 @@ pub struct Seen {
     pub entry: Option<ElementText>,
 }
 
-impl Listing {
+impl TableListing {
     /// Reads the answer of `nft`; `None` if it is not what libnftables writes.
     pub fn read(answer: &[u8]) -> Option<Self> {
         let answer: Value = serde_json::from_slice(answer).ok()?;
@@ -153,8 +153,8 @@ mod tests {
                    "right": "@v4_24_tcp_22"}}, {"mangle": {}}]}}"#;
     const CHAIN: &str = r#"{"chain": {"family": "inet", "table": "eg", "name": "marking", "hook": "prerouting"}}"#;
 
-    fn listing(objects: &[Value]) -> Option<Listing> {
-        Listing::read(json!({ "nftables": objects }).to_string().as_bytes())
+    fn listing(objects: &[Value]) -> Option<TableListing> {
+        TableListing::read(json!({ "nftables": objects }).to_string().as_bytes())
     }
 
     fn parsed(text: &str) -> Value {
@@ -235,7 +235,7 @@ mod tests {
             r#"{"nftables": [{"set": {"name": "version", "elem": ["x"]}}]}"#,
             r#"{"nftables": [{"set": {"name": "v4_all", "elem": 1}}]}"#,
         ] {
-            assert_eq!(Listing::read(answer.as_bytes()), None, "{answer}");
+            assert_eq!(TableListing::read(answer.as_bytes()), None, "{answer}");
         }
     }
 
@@ -245,9 +245,9 @@ mod tests {
         let set = set("v4_tcp_22", json!([{"elem": {"val": "192.0.2.1", "comment": "the office"}}, "192.0.2.2"]));
         let version = json!({"set": {"name": "version", "elem": ["0x00000007"]}});
         let whole = json!({"nftables": [version, set, parsed(CHAIN), parsed(RULE)]}).to_string();
-        assert_eq!(Listing::read(whole.as_bytes()).unwrap().versions, Some(vec![7]));
+        assert_eq!(TableListing::read(whole.as_bytes()).unwrap().versions, Some(vec![7]));
         for end in 0..whole.len() {
-            assert_eq!(Listing::read(&whole.as_bytes()[..end]), None, "{end}");
+            assert_eq!(TableListing::read(&whole.as_bytes()[..end]), None, "{end}");
         }
     }
 

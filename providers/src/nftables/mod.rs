@@ -29,5 +29,5 @@ mod tests;
 pub use connect::Nftables;
 pub use entry::ElementText;
 pub use kind::TABLE;
-pub use listing::Listing;
+pub use listing::TableListing;
 pub use ruleset::hindrance;

@@ -2,7 +2,7 @@
 
 use super::{
     change::Transaction,
-    listing::{Listing, has_table},
+    listing::{TableListing, has_table},
 };
 use crate::{
     host::HostOptions,
@@ -46,12 +46,12 @@ impl Nft {
     ///
     /// # Errors
     /// The table could not be read whole.
-    pub async fn list(&self, table: &str) -> Result<Option<Listing>, Failure> {
+    pub async fn list(&self, table: &str) -> Result<Option<TableListing>, Failure> {
         let what = format!("read table {table}");
         let unreadable = || Failure::new(FailureClass::Unknown, format!("{what}: the answer of nft cannot be read"));
         let listed = self.run(&["-j", "list", "table", "inet", table], None).await;
         if listed.trouble(self.options.time).is_none() {
-            return Listing::read(&output(&what, listed)?).map(Some).ok_or_else(unreadable);
+            return TableListing::read(&output(&what, listed)?).map(Some).ok_or_else(unreadable);
         }
         // "No such file or directory" alone might mean something else: the list of all tables tells for certain.
         let tables = self.run(&["-j", "list", "tables"], None).await;

@@ -7,12 +7,12 @@
 use super::{
     change::{Change, transaction},
     entry::{ElementText, Unwritable},
-    listing::{Listing, Seen},
+    listing::{Seen, TableListing},
     nft::{Nft, NotWritten},
     place::Place,
     ruleset::hindrance,
 };
-use crate::{Answered, Authorize, Firewall, Hindrance, Marking, ReadResult, RulesSeen};
+use crate::{Answered, Authorize, Firewall, Hindrance, Marking, ReadResult, RulesSeen, firewall::one_target};
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use eg_model::{
@@ -74,7 +74,7 @@ impl Tables {
         &self,
         table: &str,
         what: &str,
-        decide: impl Fn(Option<&Listing>, Timestamp) -> Result<(Vec<Change>, T), Failure> + Sync,
+        decide: impl Fn(Option<&TableListing>, Timestamp) -> Result<(Vec<Change>, T), Failure> + Sync,
     ) -> Result<Answered<T>, Failure>
     where
         T: Send,
@@ -107,15 +107,19 @@ fn checked(table: &str) -> Result<&str, Failure> {
     }
 }
 
-fn open_rules(listing: Option<Listing>) -> Vec<ObservedRule> {
+fn open_rules(listing: Option<TableListing>) -> Vec<ObservedRule> {
     listing.map(|listing| listing.seen().into_iter().map(|seen| seen.rule).collect()).unwrap_or_default()
 }
 
 /// The elements of some rules, by the ids of the rules: what stands in the place of a rule that was deleted and made
 /// again has another id.
-fn find(listing: Option<&Listing>, what: &str, rules: &[OwnedRule]) -> Result<Vec<(Seen, ElementText)>, Failure> {
-    let seen: BTreeMap<RuleId, Seen> =
-        listing.map(Listing::seen).unwrap_or_default().into_iter().map(|seen| (seen.rule.id.clone(), seen)).collect();
+fn find(listing: Option<&TableListing>, what: &str, rules: &[OwnedRule]) -> Result<Vec<(Seen, ElementText)>, Failure> {
+    let seen: BTreeMap<RuleId, Seen> = listing
+        .map(TableListing::seen)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|seen| (seen.rule.id.clone(), seen))
+        .collect();
     let find = |rule: &OwnedRule| {
         let found = seen.get(rule.id()).and_then(|seen| Some((seen.clone(), seen.entry.clone()?)));
         found.ok_or_else(|| Failure::new(FailureClass::Stale, format!("{what}: {} is not there any more", rule.id())))
@@ -125,12 +129,7 @@ fn find(listing: Option<&Listing>, what: &str, rules: &[OwnedRule]) -> Result<Ve
 
 /// The table of a call, and its name in messages.
 fn one_table<'r>(rules: &'r [OwnedRule], verb: &str) -> Result<Option<(&'r str, String)>, Failure> {
-    let Some(first) = rules.first() else { return Ok(None) };
-    if rules.iter().any(|rule| rule.target() != first.target()) {
-        let message = format!("{verb} elements: the elements of one call must be of one table");
-        return Err(Failure::new(FailureClass::Invalid, message));
-    }
-    Ok(Some((&first.target().id, format!("{verb} elements of table {}", first.target().id))))
+    Ok(one_target(rules)?.map(|table| (table.id.as_str(), format!("{verb} elements of table {}", table.id))))
 }
 
 /// The comment of an element, and the seconds until its latest lease ends.
@@ -158,7 +157,7 @@ fn seconds_until(end: Timestamp, now: Timestamp) -> u64 {
 
 /// An element for one permission of a call.
 fn opening(
-    listing: Option<&Listing>,
+    listing: Option<&TableListing>,
     call: &Authorize,
     permission: &Permission,
     now: Timestamp,
@@ -215,7 +214,7 @@ impl Firewall for Tables {
 
     async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
         let what = format!("open in table {}", call.group);
-        let decide = |listing: Option<&Listing>, now| {
+        let decide = |listing: Option<&TableListing>, now| {
             let all = call.permissions.iter().map(|permission| opening(listing, call, permission, now));
             Ok(all.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
         };
@@ -227,7 +226,7 @@ impl Firewall for Tables {
             return Ok(Answered { value: BTreeSet::new(), request_id: None });
         };
         let closed: BTreeSet<RuleId> = rules.iter().map(|rule| rule.id().clone()).collect();
-        let decide = |listing: Option<&Listing>, _| {
+        let decide = |listing: Option<&TableListing>, _| {
             let found = find(listing, &what, rules)?;
             Ok((found.iter().map(|(seen, _)| Change::Close(seen.place)).collect(), closed.clone()))
         };
@@ -254,7 +253,7 @@ impl Marking for Tables {
         let Some((table, what)) = one_table(rules, "prolong")? else {
             return Ok(Answered { value: (), request_id: None });
         };
-        let decide = |listing: Option<&Listing>, now| {
+        let decide = |listing: Option<&TableListing>, now| {
             let rewrite = |(seen, mut entry): (Seen, ElementText)| {
                 entry.take_leases(tags, now);
                 let (comment, seconds) = text_and_time(&entry, &what, now)?;
@@ -271,7 +270,7 @@ impl Marking for Tables {
     async fn untag(&self, rule: &OwnedRule, tags: &BTreeMap<String, String>) -> Result<Answered<()>, Failure> {
         let table = &rule.target().id;
         let what = format!("leave an element of table {table}");
-        let decide = |listing: Option<&Listing>, now| {
+        let decide = |listing: Option<&TableListing>, now| {
             let rewrite = |(seen, mut entry): (Seen, ElementText)| {
                 if !entry.drop_leases(tags) {
                     return Ok(None);

@@ -41,13 +41,13 @@ impl Direction {
 }
 
 /// The reason why nothing of a directory is run.
-pub type Refusal = String;
+pub type ScriptRefusal = String;
 
 /// The programs of a direction, in the order in which they run.
 ///
 /// # Errors
 /// Somebody else could have written one of them, or they are not what can be run.
-pub fn programs(directory: &Path, direction: Direction) -> Result<Vec<PathBuf>, Refusal> {
+pub fn programs(directory: &Path, direction: Direction) -> Result<Vec<PathBuf>, ScriptRefusal> {
     check_directory(directory)?;
     let folder = directory.join(direction.word());
     check_folder(&folder)?;
@@ -71,7 +71,7 @@ pub fn programs(directory: &Path, direction: Direction) -> Result<Vec<PathBuf>, 
 ///
 /// # Errors
 /// As for [`programs`].
-pub fn observer(directory: &Path) -> Result<Option<PathBuf>, Refusal> {
+pub fn observer(directory: &Path) -> Result<Option<PathBuf>, ScriptRefusal> {
     check_directory(directory)?;
     let path = directory.join(OBSERVE);
     match fs::symlink_metadata(&path) {
@@ -87,7 +87,7 @@ fn is_hidden(path: &Path) -> bool {
 
 /// Two digits, a hyphen, and letters, digits, `-` and `_`. Anything else in the folder may be a copy that an editor or
 /// a package has left (`10-ufw~`, `10-ufw.bak`), and to leave it out silently may be to leave out a script.
-fn check_name(path: &Path) -> Result<(), Refusal> {
+fn check_name(path: &Path) -> Result<(), ScriptRefusal> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     let fits = |(number, rest): (&str, &str)| {
@@ -100,19 +100,19 @@ fn check_name(path: &Path) -> Result<(), Refusal> {
     Err(format!("{} is not named like a script (10-name: letters, digits, - and _)", path.display()))
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Refusal {
+fn unreadable(path: &Path, error: &io::Error) -> ScriptRefusal {
     match error.kind() {
         ErrorKind::NotFound => format!("there is no {}", path.display()),
         _ => format!("{} cannot be looked at: {error}", path.display()),
     }
 }
 
-fn not_trusted(untrusted: Untrusted) -> Refusal {
+fn not_trusted(untrusted: Untrusted) -> ScriptRefusal {
     format!("{untrusted}; this repairs it: {}", untrusted.mend)
 }
 
 /// Checks a directory of scripts and everything above it.
-fn check_directory(directory: &Path) -> Result<(), Refusal> {
+fn check_directory(directory: &Path) -> Result<(), ScriptRefusal> {
     let (real, links) = trust::resolve(directory).map_err(|error| unreadable(directory, &error))?;
     for (link, facts) in &links {
         trust::check_owner(link, facts, Owner::User).map_err(not_trusted)?;
@@ -127,7 +127,7 @@ fn check_directory(directory: &Path) -> Result<(), Refusal> {
 }
 
 /// Checks a directory that holds programs. Others could put one into a sticky directory, too.
-fn check_folder(folder: &Path) -> Result<(), Refusal> {
+fn check_folder(folder: &Path) -> Result<(), ScriptRefusal> {
     let found = fs::symlink_metadata(folder).map_err(|error| unreadable(folder, &error))?;
     if !found.is_dir() {
         return Err(format!("{} is not a directory", folder.display()));
@@ -140,7 +140,7 @@ fn check_folder(folder: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_program(path: &Path) -> Result<(), Refusal> {
+fn check_program(path: &Path) -> Result<(), ScriptRefusal> {
     let found = fs::symlink_metadata(path).map_err(|error| unreadable(path, &error))?;
     if found.is_symlink() {
         return Err(format!("{} is a link: put the script itself there", path.display()));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// One entry of the firewall.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ToyEntry {
     /// The firewall's own id for it; `None` where it gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -20,7 +20,7 @@ pub struct Entry {
     pub closes: Option<Timestamp>,
 }
 
-impl Entry {
+impl ToyEntry {
     /// An entry as a person makes it, with a text of their own.
     pub fn by_hand(permission: Permission, text: &str) -> Self {
         Self { id: None, permission, text: text.to_owned(), tags: BTreeMap::new(), closes: None }
@@ -29,7 +29,7 @@ impl Entry {
     /// The firewall's id; else the value with the nonce in its text; else the value. So an entry that somebody deletes and
     /// makes again is another one, unless the firewall keeps no text.
     pub fn rule_id(&self) -> RuleId {
-        let of_value = || match Text::read(&self.text).nonce {
+        let of_value = || match ToyText::read(&self.text).nonce {
             Some(nonce) => format!("{}#{nonce}", self.permission),
             None => self.permission.to_string(),
         };
@@ -38,16 +38,16 @@ impl Entry {
 }
 
 /// The text of an entry that `eg` made: description, nonce, time of making and tags, between tabs. A description has no
-/// tabs: [`Text::write`] replaces them.
+/// tabs: [`ToyText::write`] replaces them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text {
+pub(super) struct ToyText {
     pub(super) description: String,
     pub(super) nonce: Option<String>,
     pub(super) made: Option<Timestamp>,
     pub(super) tags: BTreeMap<String, String>,
 }
 
-impl Text {
+impl ToyText {
     /// Reads any text. Of one that `eg` did not write, all is description.
     pub(super) fn read(text: &str) -> Self {
         let parts: Vec<&str> = text.split('\t').collect();

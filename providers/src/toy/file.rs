@@ -1,7 +1,7 @@
 //! The JSON file of a toy firewall. Everybody who reads or changes it holds its lock, so tests in other processes see whole
 //! calls only.
 
-use super::entry::Entry;
+use super::entry::ToyEntry;
 use eg_model::{Timestamp, net::address::IpVersion};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -14,11 +14,11 @@ use std::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ToyFile {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ToyEntry>,
     /// Tags of the container.
     pub tags: BTreeMap<String, String>,
     /// The entries and tags before the last change, and its time: what a reading that is behind shows.
-    pub before: (Vec<Entry>, BTreeMap<String, String>),
+    pub before: (Vec<ToyEntry>, BTreeMap<String, String>),
     pub changed: Option<Timestamp>,
     /// The only family that it takes.
     pub family: Option<IpVersion>,
@@ -27,12 +27,12 @@ pub struct ToyFile {
     /// Faults to come, each struck once, by the next call of its sort.
     pub faults: Vec<Scripted>,
     /// Every call so far, with the fault that struck it.
-    pub log: Vec<(Call, Option<Fault>)>,
+    pub log: Vec<(ToyCall, Option<ToyFault>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Call {
+pub enum ToyCall {
     Read,
     Open,
     Close,
@@ -44,7 +44,7 @@ pub enum Call {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fault {
+pub enum ToyFault {
     /// The request is lost: nothing happens, and no answer comes.
     LostBefore,
     /// The answer is lost: the call has taken effect.
@@ -65,11 +65,11 @@ pub enum Fault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scripted {
-    pub call: Call,
-    pub fault: Fault,
+    pub call: ToyCall,
+    pub fault: ToyFault,
 }
 
-impl Call {
+impl ToyCall {
     pub(super) fn verb(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -83,12 +83,12 @@ impl Call {
 
 impl ToyFile {
     /// The entries and tags that are there now.
-    pub(super) fn state(&self) -> (Vec<Entry>, BTreeMap<String, String>) {
+    pub(super) fn state(&self) -> (Vec<ToyEntry>, BTreeMap<String, String>) {
         (self.entries.clone(), self.tags.clone())
     }
 
     /// Logs a call, and takes the fault that strikes it.
-    pub(super) fn begin(&mut self, call: Call) -> Option<Fault> {
+    pub(super) fn begin(&mut self, call: ToyCall) -> Option<ToyFault> {
         let found = self.faults.iter().position(|scripted| scripted.call == call);
         let fault = found.map(|index| self.faults.remove(index).fault);
         self.log.push((call, fault));

@@ -13,8 +13,8 @@ mod file;
 mod firewall;
 mod kind;
 
-pub use entry::Entry;
-pub use file::{Call, Fault, Scripted, ToyFile, edit, read};
+pub use entry::ToyEntry;
+pub use file::{Scripted, ToyCall, ToyFault, ToyFile, edit, read};
 pub use kind::{BARE, BLIND, CONTAINER, CONTAINER_VALUE, ENTRY_TEXT, RULE_TAGS, TIMED};
 
 use crate::{firewall::Firewall, types::CallObserver};

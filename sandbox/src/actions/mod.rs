@@ -25,14 +25,14 @@ use crate::{
     },
     settings::{RegionSettings, Stale},
     tag_history::Tags,
-    world::{Group, Identity, SecurityGroupRule, World},
+    world::{CallerIdentity, Group, SecurityGroupRule, World},
 };
 use chrono::{DateTime, Utc};
 
 #[derive(Debug)]
 pub(crate) struct ActionRequest<'a> {
     pub(crate) form: &'a Form,
-    pub(crate) caller: &'a Identity,
+    pub(crate) caller: &'a CallerIdentity,
     pub(crate) region: &'a str,
     pub(crate) settings: &'a RegionSettings,
     /// Set when this very read is stale.

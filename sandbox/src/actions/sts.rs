@@ -7,7 +7,7 @@ use crate::{
         errors::{self, Refusal},
         xml::Xml,
     },
-    world::{Identity, RoleSession, World},
+    world::{CallerIdentity, RoleSession, World},
 };
 use chrono::{SecondsFormat, TimeDelta};
 
@@ -43,7 +43,7 @@ pub(super) fn assume_role(world: &mut World, ask: &ActionRequest<'_>) -> Result<
 }
 
 /// `AssumedRoleUser` of `arn:<partition>:iam::<account>:role/<path><name>`.
-fn assumed(arn: &str, session: &str, unique: &str) -> Result<Identity, Refusal> {
+fn assumed(arn: &str, session: &str, unique: &str) -> Result<CallerIdentity, Refusal> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
         return Err(errors::sts_validation(format!("{arn} is invalid")));
@@ -51,7 +51,7 @@ fn assumed(arn: &str, session: &str, unique: &str) -> Result<Identity, Refusal> 
     let role = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).filter(|role| !role.is_empty());
     let role = role.ok_or_else(|| errors::sts_validation(format!("{arn} is invalid")))?;
     let unique: String = unique.chars().take(16).collect();
-    Ok(Identity {
+    Ok(CallerIdentity {
         account: (*account).to_owned(),
         arn: format!("arn:{partition}:sts::{account}:assumed-role/{role}/{session}"),
         user_id: format!("AROA{}:{session}", unique.to_ascii_uppercase()),

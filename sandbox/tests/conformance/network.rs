@@ -18,14 +18,14 @@ pub(crate) const KNOWN_OF_NETWORKS: &[Difference] = &[
     Difference {
         at: ("network", "by public address"),
         sandbox: &["OK"],
-        moto: &["error 500 (no XML)"],
+        other: &["error 500 (no XML)"],
         follows: Follows::Sandbox,
         why: FILTERS,
     },
     Difference {
         at: ("network", "by IPv6 address"),
         sandbox: &["OK"],
-        moto: &["error 500 (no XML)"],
+        other: &["error 500 (no XML)"],
         follows: Follows::Sandbox,
         why: FILTERS,
     },

@@ -122,6 +122,10 @@ pub(crate) fn scenes() -> Vec<Scene> {
     ]
 }
 
+pub(crate) fn lists_and_sets() -> Vec<Scene> {
+    vec![prefix_lists(), prefix_list_refusals(), ip_sets(), ip_set_refusals()]
+}
+
 fn groups() -> Scene {
     let filter = |ids: &[&str]| {
         let ids = (1..).zip(ids).map(|(n, id): (u32, _)| (format!("Filter.1.Value.{n}"), (*id).to_owned()));

@@ -2,14 +2,14 @@
 
 use crate::{Bench, support::fields};
 use chrono::TimeDelta;
-use eg_sandbox::Identity;
+use eg_sandbox::CallerIdentity;
 
 const ROLE: &str = "arn:aws:iam::222222222222:role/path/opener";
 
 #[test]
 fn the_access_key_names_the_caller() {
     let bench = Bench::with(1, |config| {
-        config.callers.insert("AKIABOB".to_owned(), Identity::user("333333333333", "bob"));
+        config.callers.insert("AKIABOB".to_owned(), CallerIdentity::user("333333333333", "bob"));
     });
     let arn = |key: &str| bench.client.with_key(key).get("GetCallerIdentity", &[]).text_of("Arn");
     assert_eq!(arn("AKIAANY"), "arn:aws:iam::123456789012:user/sandbox");

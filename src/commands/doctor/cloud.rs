@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
 };
 
-pub(super) struct Cloud<'a> {
+pub(super) struct CloudExamination<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) settings: &'a Settings,
     pub(super) record: &'a RecordFacts,
@@ -34,7 +34,7 @@ pub(super) struct Cloud<'a> {
     pub(super) shown: &'a ShownFindings<'a>,
 }
 
-impl Cloud<'_> {
+impl CloudExamination<'_> {
     pub(super) async fn examine(&self) {
         // True for credentials that work.
         let mut checked: BTreeMap<Target, bool> = BTreeMap::new();

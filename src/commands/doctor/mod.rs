@@ -6,7 +6,7 @@ pub mod hosts;
 pub mod machine;
 pub mod shown;
 
-use self::{cloud::Cloud, hosts::Hosts, shown::ShownFindings};
+use self::{cloud::CloudExamination, hosts::Hosts, shown::ShownFindings};
 use crate::{
     checks::{
         doctor::{certificates, lock, policy},
@@ -84,7 +84,9 @@ async fn examine(context: &Context<'_>, shown: &ShownFindings<'_>) {
     }
     let readings = read_resources(&settings, connect.as_ref(), |resource| context.target(resource)).await;
     let connect = connect.as_ref();
-    Cloud { context, settings: &settings, record: &record, connect, readings: &readings, shown }.examine().await;
+    CloudExamination { context, settings: &settings, record: &record, connect, readings: &readings, shown }
+        .examine()
+        .await;
     let found = Hosts { context, settings: &configured, connect, shown };
     found.configured(&hosts, &own).await;
     found.opened().await;

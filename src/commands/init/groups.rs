@@ -11,24 +11,40 @@ use crate::{
     ui::cell::cut,
 };
 use eg_model::{net::permission::PortSpec, target::Target, text::escape_controls};
-use eg_providers::ListedGroup;
+use eg_providers::{ListedGroup, kinds_of};
 use std::collections::BTreeSet;
 use unicode_width::UnicodeWidthStr;
 
 /// The most groups that an error lists.
 const LISTED_MAX: usize = 20;
 
-/// Every group that the credentials can see.
-pub(super) fn list(dialog: &Dialog<'_>, target: &Target) -> Result<Vec<ListedGroup>, CommandError> {
-    let region = &target.key.region;
-    dialog.context.printer.progress(&format!("→ Looking for groups in {region}..."));
-    let listed = async { dialog.context.env.connect().connect(target).await?.groups(None).await };
-    let groups = dialog.unless_stopped(listed)?.map_err(CommandError::from)?;
-    if groups.is_empty() {
+/// Every group that the credentials can see, then the firewalls of the other kinds, unless the options name groups alone. A
+/// kind that cannot be listed is named and not offered: the rights for it are often lacking, and groups are what most people
+/// look for.
+pub(super) fn list(dialog: &Dialog<'_>, target: &Target, options: &[String]) -> Result<Vec<ListedGroup>, CommandError> {
+    let (region, printer) = (&target.key.region, dialog.context.printer);
+    printer.progress(&format!("→ Looking for groups in {region}..."));
+    let mut found = Vec::new();
+    for kind in kinds_of(&target.key.provider) {
+        if !options.is_empty() && options.iter().all(|wanted| with_ports(&found, wanted).is_ok()) {
+            break;
+        }
+        let mut like = target.clone();
+        kind.name.clone_into(&mut like.key.kind);
+        let listed = async { dialog.context.env.connect().connect(&like).await?.groups(None).await };
+        match dialog.unless_stopped(listed)? {
+            Ok(groups) => found.extend(groups),
+            Err(failure) if kind.name == target.key.kind => return Err(failure.into()),
+            Err(failure) => {
+                printer.progress(&escape_controls(&format!("  {} are not offered: {failure}", kind.noun.many)));
+            }
+        }
+    }
+    if found.is_empty() {
         let message = format!("no security group can be seen in {region} with these credentials");
         return Err(CommandError::new(Kind::NotFound, message).hint("try another --region or --profile"));
     }
-    Ok(groups)
+    Ok(found)
 }
 
 /// The groups of `--group`, else those that the user picks; and true if a host is picked too.
@@ -97,7 +113,7 @@ fn with_ports<'g>(groups: &'g [ListedGroup], wanted: &str) -> Result<(&'g Listed
 /// The widest column of names. A longer name is cut, or it would push everything else off the line.
 const NAME_MAX: usize = 32;
 
-/// A line for each group: name, id, the ports that it opens already, VPC.
+/// A line for each group: name, id, the ports that it opens already, VPC. For another kind: name, id, and the kind.
 fn lines(groups: &[ListedGroup]) -> Vec<String> {
     let names: Vec<String> = groups.iter().map(|group| cut(&escape_controls(&group.name), NAME_MAX)).collect();
     let opens: Vec<String> = groups.iter().map(already_open).collect();
@@ -114,6 +130,9 @@ fn lines(groups: &[ListedGroup]) -> Vec<String> {
 
 /// The ports that a group opens to the world, which the user must not miss; else all that it opens.
 fn already_open(group: &ListedGroup) -> String {
+    if !group.kind.has_ports() {
+        return group.kind.noun.one.to_owned();
+    }
     let world: BTreeSet<String> =
         group.permissions.iter().filter(|one| one.is_for_everybody()).map(|one| one.ports()).collect();
     if !world.is_empty() {
@@ -128,10 +147,12 @@ fn already_open(group: &ListedGroup) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eg_providers::aws::SECURITY_GROUP;
     use std::collections::BTreeMap;
 
     fn group(id: &str, name: &str, permissions: &[&str]) -> ListedGroup {
         ListedGroup {
+            kind: &SECURITY_GROUP,
             id: id.to_owned(),
             name: name.to_owned(),
             network: Some("vpc-1".to_owned()),

@@ -26,7 +26,8 @@ use std::{fs, path::Path};
 /// Finds profiles and regions where the AWS command line keeps them, checks the credentials, lists the groups that can
 /// be seen with what they already open, lets you pick with the keyboard, shows the file and writes it; then offers to
 /// install the job that closes sessions. Every answer can be a flag; without a terminal nothing is asked, and what is
-/// missing is named. Needs `ec2:DescribeSecurityGroups`, which a session needs too.
+/// missing is named. Needs `ec2:DescribeSecurityGroups`, which a session needs too. Prefix lists and WAF IP sets are offered
+/// where the credentials may list them.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: eg init\nExample: eg init --profile work --region eu-west-1 --group prod-api --port ssh --yes
@@ -39,7 +40,8 @@ pub struct InitArgs {
     /// The region of the groups [default: AWS_REGION, else the profile's]
     #[arg(long)]
     region: Option<String>,
-    /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; may be repeated
+    /// A group, by id or name, with its own ports if wanted: prod-api, or prod-api:tcp/22,tcp/443; or a prefix list or WAF
+    /// IP set, which has none; may be repeated
     #[arg(long = "group", value_name = "GROUP[:PORTS]")]
     groups: Vec<String>,
     /// Ports to open on each group that has none of its own: tcp/22, ssh, tcp/8000-8080, udp/51820, icmp, all; may be
@@ -53,6 +55,19 @@ pub struct InitArgs {
     #[arg(long)]
     force: bool,
 }
+
+/// The firewalls that no list has.
+const OTHERS: &str = "\
+Firewalls of this machine are in no list. Write a section for each, or use eg resource add:
+  [[resource]]
+  name = \"this-host\"
+  provider = \"nftables\"
+  ports = [\"tcp/22\"]
+
+  [[resource]]
+  name = \"router\"
+  provider = \"script\"
+  directory = \"/etc/eg/router\"";
 
 const NEXT: [&str; 2] = ["eg session start", "eg schedule install"];
 
@@ -89,14 +104,15 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     }
     let target = any_group_in(context, profile.clone(), &region);
     context.name_endpoints(std::iter::once(&target));
-    let groups = groups::list(dialog, &target)?;
+    let groups = groups::list(dialog, &target, &args.groups)?;
     let (mut picked, with_host) = groups::pick(dialog, &args.groups, &groups)?;
     ports::choose(dialog, &args.ports, &mut picked)?;
     let host = if with_host { host::ask(dialog, &target)? } else { None };
     let text = write::text(&picked, host.as_ref(), profile.as_deref(), &region)?;
     write::confirm(dialog, path, &text, args.yes)?;
     let backup = write::write(path, &text, before, args.force)?;
-    let group = |Picked { group, .. }: &Picked<'_>| json!({"id": group.id, "name": group.name});
+    let group =
+        |Picked { group, .. }: &Picked<'_>| json!({"kind": group.kind.name, "id": group.id, "name": group.name});
     context.printer.json(&json!({
         "file": path.to_string_lossy(),
         "profile": profile,
@@ -117,10 +133,12 @@ fn make(dialog: &Dialog<'_>, args: &InitArgs, path: &Path, before: Option<&str>)
     let [start, schedule] = NEXT;
     let later = if installed { String::new() } else { format!("  {schedule}  close sessions automatically\n") };
     context.printer.result(&format!("Next:\n  {start}     open these groups now\n{later}"));
+    context.printer.progress(OTHERS);
     Ok(Exit::Done)
 }
 
-/// Without a user to ask, names at once every option that is missing.
+/// Without a user to ask, names at once every option that is missing. Not `--port`: a group may be named with its ports, and
+/// only the list tells what has none.
 fn check_complete(dialog: &Dialog<'_>, args: &InitArgs) -> Result<(), CommandError> {
     if dialog.questions.is_some() {
         return Ok(());
@@ -133,7 +151,6 @@ fn check_complete(dialog: &Dialog<'_>, args: &InitArgs) -> Result<(), CommandErr
         (profile.is_none(), "--profile"),
         (profile.as_ref().is_some_and(|profile| !has_region(profile)), "--region"),
         (args.groups.is_empty(), "--group"),
-        (args.ports.is_empty() && !args.groups.iter().all(|group| group.contains(':')), "--port"),
         (!args.yes, "--yes"),
     ]
     .into_iter()

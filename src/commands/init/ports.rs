@@ -11,14 +11,20 @@ use eg_providers::ListedGroup;
 /// A group that is to be configured.
 pub(super) struct Picked<'g> {
     pub(super) group: &'g ListedGroup,
-    /// Empty until [`choose`] if no ports were given with the group.
+    /// Empty until [`choose`] if no ports were given with the group, and always for a kind without ports.
     pub(super) ports: Vec<PortSpec>,
 }
 
 /// Gives ports to every group that has none: those of `--port`, else the user's answer. One answer is the next proposal.
+/// A list of addresses has no ports, and may not be given any of its own.
 pub(super) fn choose(dialog: &Dialog<'_>, option: &[PortSpec], picked: &mut [Picked<'_>]) -> Result<(), CommandError> {
     let mut usual = "tcp/22".to_owned();
-    for one in picked.iter_mut().filter(|one| one.ports.is_empty()) {
+    let has_too_many = |one: &&Picked<'_>| !one.group.kind.has_ports() && !one.ports.is_empty();
+    if let Some(Picked { group, .. }) = picked.iter().find(has_too_many) {
+        let message = format!("{} is {}, which has no ports", group.name, group.kind.noun);
+        return Err(CommandError::new(Kind::Usage, message).hint("leave out what follows the colon"));
+    }
+    for one in picked.iter_mut().filter(|one| one.group.kind.has_ports() && one.ports.is_empty()) {
         one.ports = each_once(option);
         if !one.ports.is_empty() {
             continue;

@@ -14,6 +14,7 @@ use eg_model::{
     net::{host::Host, permission::PortSpec},
     text::escape_controls,
 };
+use eg_providers::kinds;
 use std::{
     collections::BTreeMap,
     fs,
@@ -33,9 +34,9 @@ pub(super) fn text(
     for Picked { group, .. } in picked {
         *counts.entry(group.name.as_str()).or_default() += 1;
     }
-    let entry = |name: String, target: (&'static str, String), ports: &[PortSpec]| NewResource {
+    let entry = |name: String, target: Vec<(&'static str, String)>, ports: &[PortSpec]| NewResource {
         name,
-        target: vec![target],
+        target,
         region: Some(region.to_owned()),
         profile: profile.map(str::to_owned),
         ports: ports.iter().map(ToString::to_string).collect(),
@@ -46,9 +47,12 @@ pub(super) fn text(
             Some(1) if !group.name.is_empty() => group.name.clone(),
             _ => format!("{} {}", group.name, group.id).trim().to_owned(),
         };
-        entry(name, ("id", group.id.clone()), ports)
+        // The first kind is that of a section without the key.
+        let is_first = kinds().next() == Some(group.kind);
+        let kind = (!is_first).then(|| group.kind.name.to_owned());
+        NewResource { kind, ..entry(name, group.kind.target_of(&group.id), ports) }
     };
-    let of_host = host.map(|host| entry(host.name().to_owned(), ("host", host.to_string()), &[]));
+    let of_host = host.map(|host| entry(host.name().to_owned(), vec![("host", host.to_string())], &[]));
     picked.iter().map(of_group).chain(of_host).try_fold(HEAD.to_owned(), |text, entry| {
         edit::add(&text, &entry).map_err(|error| CommandError::new(Kind::Config, error.to_string()))
     })

@@ -20,7 +20,7 @@ use eg_model::{
     text::{escape_controls, shell_quoted},
 };
 use eg_providers::{
-    Kind as FirewallKind, ListedGroup, TargetField,
+    Kind as FirewallKind, ListedGroup,
     aws::{PROVIDER, SECURITY_GROUP, region},
     kinds_of,
 };
@@ -103,10 +103,8 @@ pub fn aws_kind(text: &str) -> Result<&'static FirewallKind, String> {
 /// The options of `resource add` that name a firewall: its kind, and each part of its id.
 fn options(kind: &FirewallKind, id: &str) -> String {
     let kind_option = if *kind == SECURITY_GROUP { String::new() } else { format!(" --kind {}", kind.name) };
-    let parts = kind.target.iter().zip(id.split('/'));
-    let part =
-        |(field, value): (&TargetField, &str)| format!(" --{} {}", field.key.replace('_', "-"), shell_quoted(value));
-    kind_option + &parts.map(part).collect::<String>()
+    let part = |(key, value): (&str, String)| format!(" --{} {}", key.replace('_', "-"), shell_quoted(&value));
+    kind_option + &kind.target_of(id).into_iter().map(part).collect::<String>()
 }
 
 /// The regions and credentials to ask: those of the arguments, else those of the configuration, else the environment's.

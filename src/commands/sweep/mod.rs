@@ -16,7 +16,7 @@ use crate::{
     error::{CommandError, Exit, Kind},
     host::{env::Env, signals::Interrupt},
     sweep::{
-        accounts::Sweeper,
+        accounts::{SweepResult, Sweeper},
         group::{Outcome, SweepRow},
         reading::SweepReading,
         view,
@@ -41,7 +41,7 @@ use std::collections::BTreeSet;
 ///
 /// Needs credentials and nothing else: no configuration, no record, no other machine. Looks at security groups, prefix
 /// lists and WAF IP sets. Closes a rule when its tags are
-/// genuine and no lease holds it any more. Leases are judged by the provider's clock and count for ten minutes beyond
+/// genuine and no lease holds it any more. Then removes tags of lists and sets whose every lease has expired. Leases are judged by the provider's clock and count for ten minutes beyond
 /// their time, as everywhere. For a central cron, a CI job, an audit (--dry-run) or an incident (--revoke-all).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: eg sweep --profile prod --profile staging --region all --dry-run\n\n\
@@ -116,12 +116,14 @@ impl Sweep<'_> {
             name_endpoints(self.printer, accounts.iter().map(|account| &account.target));
         }
         let mut reading = sweeper.read(&accounts).await;
-        warn_of_unread(self.printer, &reading);
+        warn_of_unread(self.printer, &reading.unread);
         let scope = self.scope(&reading)?;
         let groups = std::mem::take(&mut reading.groups);
-        let rows = sweeper.sweep(groups, &scope, self.only_shows()).await;
-        let exit = exit(&reading, &rows);
-        self.report(&reading, &rows, &scope, exit);
+        let swept = sweeper.sweep(groups, &scope, self.only_shows()).await;
+        warn_of_unread(self.printer, &swept.unread);
+        reading.unread.extend(swept.unread.iter().cloned());
+        let exit = exit(&reading, &swept);
+        self.report(&reading, &swept, &scope, exit);
         if let Some(number) = self.interrupt.asked() {
             return Err(CommandError::new(Kind::Signal(number), "stopped by a signal; the rest was not done"));
         }
@@ -160,9 +162,9 @@ impl Sweep<'_> {
         }
     }
 
-    fn report(&self, reading: &SweepReading, rows: &[SweepRow], scope: &SweepScope, exit: Exit) {
+    fn report(&self, reading: &SweepReading, swept: &SweepResult, scope: &SweepScope, exit: Exit) {
         let report = view::Report {
-            rows,
+            swept,
             found: reading,
             owner: match scope {
                 SweepScope::Owner { owner, .. } => Some(owner),
@@ -174,8 +176,8 @@ impl Sweep<'_> {
         };
         self.printer.json(&report.json());
         self.printer.result(&report.text(self.zone, exit == Exit::Done));
-        warn_of_open(self.printer, rows);
-        self.warn_of_survivors(rows);
+        warn_of_open(self.printer, swept);
+        self.warn_of_survivors(&swept.rows);
     }
 
     /// Names the rules of the owner that stay open and their holders, and once, the command that closes them all the same.
@@ -209,8 +211,9 @@ impl Sweep<'_> {
 /// | nothing could be read; or all that was due was refused | 1 |
 /// | some of it could not be read, is not known to be closed, or would be closed (`--dry-run`) | 3 |
 /// | something of the owner's stays open because another holds it, or because its tags do not fit | 3 |
-fn exit(reading: &SweepReading, rows: &[SweepRow]) -> Exit {
-    let outcomes: Vec<&Outcome> = rows.iter().filter_map(|row| row.outcome.as_ref()).collect();
+fn exit(reading: &SweepReading, swept: &SweepResult) -> Exit {
+    let rows = &swept.rows;
+    let outcomes: Vec<&Outcome> = swept.outcomes().collect();
     let refused = |outcome: &&Outcome| matches!(outcome, Outcome::Refused(_));
     let kept_by_clock = rows.iter().any(|row| row.swept.kept == Some(KeepReason::Clock));
     if reading.places.is_empty() || (!outcomes.is_empty() && outcomes.iter().all(refused)) {

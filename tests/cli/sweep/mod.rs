@@ -4,6 +4,7 @@
 mod accounts;
 mod going_wrong;
 mod incident;
+mod tags;
 mod units;
 
 use crate::harness::{

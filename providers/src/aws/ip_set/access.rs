@@ -1,11 +1,11 @@
 //! Marks on sets, the caller's rights, and the sets of a region.
 
-use super::{firewall::IpSets, place::Place};
+use super::{firewall::IpSets, kind::WAF_IP_SET, place::SetPlace};
 use crate::{
-    Answered, Caller, CallerAccess, ContainerMarking, CredentialsEnd, Discovery, ListedGroup, ReadResult, Rights,
-    Verdict,
+    Answered, Caller, CallerAccess, ContainerMarking, CredentialsEnd, ListedGroup, Rights, Verdict,
     aws::{
         action::Action,
+        address_list::check_key,
         errors::failure::{nothing_sent, of_call, unusable},
         read::pages::Pages,
     },
@@ -16,11 +16,10 @@ use aws_types::request_id::RequestId;
 use eg_model::{
     failure::{Failure, FailureClass},
     net::permission::Permission,
-    selector::Selector,
-    tags::LEASE_PREFIX,
+    sweep::dead_marks::ContainerTags,
     target::TargetKey,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Sets per page, the most that the call allows (WAFV2 API reference, `ListIPSets`, `Limit`).
 const PAGE_SIZE: i32 = 100;
@@ -32,26 +31,35 @@ impl ContainerMarking for IpSets {
     /// `TagResource`, or `UntagResource`: nobody but its installation writes the tag.
     async fn write_mark(&self, target: &TargetKey, key: &str, value: Option<&str>) -> Result<Answered<()>, Failure> {
         let tried = format!("mark {}", target.id);
-        if !key.starts_with(LEASE_PREFIX) {
-            return Err(Failure::new(FailureClass::Invalid, format!("{tried}: {key} is not a tag of a lease")));
-        }
+        check_key(&tried, key)?;
         // Tags are written by ARN, and a set tells its own.
-        let arn = self.get(&tried, &Place::read(&target.id)?).await.map_err(nothing_sent)?.arn;
-        let request_id = match value {
-            Some(value) => {
-                let tag = Tag::builder().key(key).value(value).build();
-                let tag = tag.map_err(|error| Failure::new(FailureClass::Invalid, format!("{tried}: {error}")))?;
-                let request = self.client.wafv2.tag_resource().resource_arn(arn).tags(tag);
-                let answer = self.client.call(Action::TagResource, &target.id, || request.clone().send()).await;
-                answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned)
-            }
-            None => {
-                let request = self.client.wafv2.untag_resource().resource_arn(arn).tag_keys(key);
-                let answer = self.client.call(Action::UntagResource, &target.id, || request.clone().send()).await;
-                answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned)
-            }
-        };
+        let arn = self.get(&tried, &SetPlace::read(&target.id)?).await.map_err(nothing_sent)?.arn;
+        let Some(value) = value else { return self.untag(&tried, target, arn, key).await };
+        let tag = Tag::builder().key(key).value(value).build();
+        let tag = tag.map_err(|error| Failure::new(FailureClass::Invalid, format!("{tried}: {error}")))?;
+        let request = self.client.wafv2.tag_resource().resource_arn(arn).tags(tag);
+        let answer = self.client.call(Action::TagResource, &target.id, || request.clone().send()).await;
+        let request_id = answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned);
         Ok(Answered { value: (), request_id })
+    }
+
+    async fn read_marks(&self, target: &TargetKey) -> Result<ContainerTags, Failure> {
+        let tried = format!("read {}", target.id);
+        let set = self.get(&tried, &SetPlace::read(&target.id)?).await?;
+        let tags = self.tags(&tried, &set.arn).await?;
+        Ok(ContainerTags { tags, read_at: set.read_at, provider_time: set.provider_time })
+    }
+
+    /// WAF deletes a tag by its key alone. So the tag is read once more, immediately before.
+    async fn remove_mark(&self, target: &TargetKey, key: &str, value: &str) -> Result<Answered<()>, Failure> {
+        let tried = format!("remove a mark of {}", target.id);
+        check_key(&tried, key)?;
+        let arn = self.get(&tried, &SetPlace::read(&target.id)?).await.map_err(nothing_sent)?.arn;
+        let tags = self.tags(&tried, &arn).await.map_err(nothing_sent)?;
+        if tags.get(key).is_some_and(|current| current != value) {
+            return Err(Failure::new(FailureClass::Stale, format!("{tried}: the tag {key} has changed meanwhile")));
+        }
+        self.untag(&tried, target, arn, key).await
     }
 }
 
@@ -71,45 +79,26 @@ impl CallerAccess for IpSets {
     }
 }
 
-#[async_trait]
-impl Discovery for IpSets {
-    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure> {
+impl IpSets {
+    async fn untag(&self, tried: &str, target: &TargetKey, arn: String, key: &str) -> Result<Answered<()>, Failure> {
+        let request = self.client.wafv2.untag_resource().resource_arn(arn).tag_keys(key);
+        let answer = self.client.call(Action::UntagResource, &target.id, || request.clone().send()).await;
+        let request_id = answer.map_err(|error| of_call(tried, &error))?.request_id().map(str::to_owned);
+        Ok(Answered { value: (), request_id })
+    }
+
+    /// The sets of the caller's account, with their tags.
+    pub(super) async fn list(&self, tried: &str) -> Result<Vec<ListedGroup>, Failure> {
         let mut sets = Vec::new();
-        for (place, arn) in self.sets("list the IP sets").await? {
-            let tags = self.tags("list the IP sets", &arn).await?;
-            if meant.is_none_or(|meant| meant.fits(&place.name, &tags)) {
-                let id = place.target();
-                let Place { name, .. } = place;
-                sets.push(ListedGroup { id, name, network: None, tags, permissions: Vec::new(), other_ingress: 0 });
-            }
+        for (place, arn) in self.sets(tried).await? {
+            let tags = self.tags(tried, &arn).await?;
+            sets.push(ListedGroup::bare(&WAF_IP_SET, place.target(), place.name, tags));
         }
-        sets.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Ok(sets)
     }
 
-    async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
-        self.client.enabled_regions().await
-    }
-
-    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure> {
-        let tried = "look for the marks of eg on IP sets";
-        let mut read = BTreeMap::new();
-        for (place, arn) in self.sets(tried).await? {
-            if !self.tags(tried, &arn).await?.keys().any(|key| key.starts_with(LEASE_PREFIX)) {
-                continue;
-            }
-            let id = place.target();
-            let mut reading = self.read(&id).await?;
-            reading.rules.retain(|rule| rule.marks(&id).managed);
-            read.insert(TargetKey { id, ..like.clone() }, ReadResult::Complete(reading));
-        }
-        Ok(read)
-    }
-}
-
-impl IpSets {
     /// Every page of `ListIPSets`, with the sets' ARNs: those of the region and, in its one region, those of CloudFront.
-    async fn sets(&self, tried: &str) -> Result<Vec<(Place, String)>, Failure> {
+    async fn sets(&self, tried: &str) -> Result<Vec<(SetPlace, String)>, Failure> {
         let region = self.client.unsigned.region().map(ToString::to_string).unwrap_or_default();
         let scopes =
             if region == CLOUDFRONT_REGION { vec![Scope::Regional, Scope::Cloudfront] } else { vec![Scope::Regional] };
@@ -126,7 +115,7 @@ impl IpSets {
                     let (Some(name), Some(id), Some(arn)) = (set.name(), set.id(), set.arn()) else {
                         return Err(unusable(tried, "a set without a name, an id or an ARN", answer.request_id()));
                     };
-                    let place = Place { scope: scope.clone(), name: name.to_owned(), id: id.to_owned() };
+                    let place = SetPlace { scope: scope.clone(), name: name.to_owned(), id: id.to_owned() };
                     sets.push((place, arn.to_owned()));
                 }
                 marker = pages.next(tried, answer.next_marker(), answer.request_id())?;

@@ -11,8 +11,8 @@
 
 use super::{
     firewall::IpSets,
-    observe::{Address, Set, id_of},
-    place::Place,
+    observe::{SetAddress, SetVersion, id_of},
+    place::SetPlace,
 };
 use crate::{
     Answered, Authorize,
@@ -41,7 +41,7 @@ const ADDRESSES_MAX: usize = 10_000;
 
 impl IpSets {
     /// Adds the network of each permission of a call.
-    pub(super) async fn open(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+    pub(super) async fn add(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
         let named: Vec<String> = call.permissions.iter().map(|permission| permission.cidr().to_string()).collect();
         let tried = format!("open {} on {}", named.join(", "), call.group);
         let refused = |class, why: &str| Failure::new(class, format!("{tried}: {why}"));
@@ -51,7 +51,7 @@ impl IpSets {
         if call.permissions.iter().any(Permission::is_for_everybody) {
             return Err(refused(FailureClass::Invalid, "WAF takes no network that holds every address"));
         }
-        let decide = |set: &Set| {
+        let decide = |set: &SetVersion| {
             if let Some(other) = call.permissions.iter().find(|permission| permission.ip_version() != set.family) {
                 let (family, network) = (set.family.number(), other.cidr());
                 let why = format!("the set holds IPv{family} addresses only, and {network} is none");
@@ -80,20 +80,20 @@ impl IpSets {
     }
 
     /// Removes addresses by their ids, which are their values.
-    pub(super) async fn close(
+    pub(super) async fn remove(
         &self,
         target: &str,
         ids: BTreeSet<RuleId>,
     ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let named: Vec<&str> = ids.iter().map(|id| id.0.as_str()).collect();
         let tried = format!("close {} on {target}", named.join(", "));
-        let decide = |set: &Set| {
-            let is = |address: &Address, id: &RuleId| id_of(&address.permission()) == *id;
+        let decide = |set: &SetVersion| {
+            let is = |address: &SetAddress, id: &RuleId| id_of(&address.permission()) == *id;
             if let Some(gone) = ids.iter().find(|id| !set.addresses.iter().any(|address| is(address, id))) {
                 let message = format!("{tried}: {} is not in the set any more", gone.0);
                 return Err(Failure::new(FailureClass::Stale, message));
             }
-            let stays = |address: &&Address| !ids.iter().any(|id| is(address, id));
+            let stays = |address: &&SetAddress| !ids.iter().any(|id| is(address, id));
             Ok(set.addresses.iter().filter(stays).map(|address| address.spelling.clone()).collect())
         };
         let request_id = self.change(target, &tried, decide).await?;
@@ -105,9 +105,9 @@ impl IpSets {
         &self,
         target: &str,
         tried: &str,
-        decide: impl Fn(&Set) -> Result<Vec<String>, Failure>,
+        decide: impl Fn(&SetVersion) -> Result<Vec<String>, Failure>,
     ) -> Result<Option<String>, Failure> {
-        let place = Place::read(target)?;
+        let place = SetPlace::read(target)?;
         // Held for reading and writing: while a write waits for its turn, no other one makes its token old.
         let mut last = self.client.waf_write.lock().await;
         let mut conflicts = 0;

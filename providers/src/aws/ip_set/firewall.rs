@@ -1,18 +1,12 @@
 //! WAF IP sets as a kind of firewall.
 
+use super::kind::WAF_IP_SET;
 use crate::{
-    Answered, Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, ReadResult, RulesSeen,
-    aws::client::Client,
+    Answered, Authorize, Kind, ListedGroup, ReadResult, RulesSeen,
+    aws::{address_list::AddressList, client::Client},
 };
 use async_trait::async_trait;
-use eg_model::{
-    SETTLE_WINDOW,
-    container_mark::LEASES_MAX,
-    failure::{Failure, FailureClass},
-    ids::RuleId,
-    observation::{ObservedRule, OwnedRule},
-    target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
-};
+use eg_model::{failure::Failure, ids::RuleId, observation::ObservedRule, target::Identity};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,55 +18,41 @@ pub struct IpSets {
 }
 
 #[async_trait]
-impl Firewall for IpSets {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            // An address has no text and no id of its own.
-            identity: Identity::Value,
-            marks: MarkPlace::Container { leases: LEASES_MAX },
-            // A request replaces the whole set. An installation can mark no more than this many.
-            batch: LEASES_MAX,
-            expiry: Expiry::None,
-            settle: SETTLE_WINDOW,
-        }
+impl AddressList for IpSets {
+    fn kind(&self) -> &'static Kind {
+        &WAF_IP_SET
     }
 
-    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {
+    fn identity(&self) -> Identity {
+        Identity::Value
+    }
+
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn observe_lists(&self, sets: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         let mut seen = BTreeMap::new();
-        for target in targets {
-            seen.insert(target.clone(), self.observe_set(&target.id).await);
+        for set in sets {
+            seen.insert(set.clone(), self.observe_set(set).await);
         }
         seen
     }
 
-    async fn observe_rules(&self, target: &TargetKey, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
-        let reading = self.read(&target.id).await?;
-        let rules = reading.rules.into_iter().filter(|rule| rules.contains(&rule.id)).collect();
-        Ok(RulesSeen { rules, read_at: reading.read_at })
+    async fn observe_list(&self, set: &str) -> Result<RulesSeen, Failure> {
+        let reading = self.read(set).await?;
+        Ok(RulesSeen { rules: reading.rules, read_at: reading.read_at })
     }
 
-    async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
-        self.open(call).await
+    async fn open(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+        self.add(call).await
     }
 
-    async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
-        let Some(first) = rules.first() else { return Ok(Answered { value: BTreeSet::new(), request_id: None }) };
-        if rules.iter().any(|rule| rule.target() != first.target()) {
-            let message = "close addresses: the addresses of one call must be of one IP set";
-            return Err(Failure::new(FailureClass::Invalid, message));
-        }
-        self.close(&first.target().id, rules.iter().map(|rule| rule.id().clone()).collect()).await
+    async fn close(&self, set: &str, ids: BTreeSet<RuleId>) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+        self.remove(set, ids).await
     }
 
-    fn container_marking(&self) -> Option<&dyn ContainerMarking> {
-        Some(self)
-    }
-
-    fn discovery(&self) -> Option<&dyn Discovery> {
-        Some(self)
-    }
-
-    fn access(&self) -> Option<&dyn CallerAccess> {
-        Some(self)
+    async fn own_lists(&self, tried: &str) -> Result<Vec<ListedGroup>, Failure> {
+        self.list(tried).await
     }
 }

@@ -3,7 +3,7 @@
 //! The order counts. A mark is written before its address and taken off after it. So tags that are read later name every
 //! installation that held an address when the addresses were read.
 
-use super::{firewall::IpSets, place::Place};
+use super::{firewall::IpSets, place::SetPlace};
 use crate::{
     ReadResult,
     aws::{
@@ -33,24 +33,24 @@ use std::collections::BTreeMap;
 const PAGE_SIZE: i32 = 100;
 
 /// A set as one answer shows it, with the token that a change of it needs.
-pub(super) struct Set {
+pub(super) struct SetVersion {
     pub arn: String,
     pub description: Option<String>,
     pub family: IpVersion,
     /// As WAF has them. An address of others goes back in its own spelling.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<SetAddress>,
     pub token: String,
     pub read_at: Timestamp,
     pub provider_time: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct SetAddress {
     pub spelling: String,
     pub network: IpNet,
 }
 
-impl Address {
+impl SetAddress {
     /// A set has no ports: the web ACLs that use it decide what is open.
     pub fn permission(&self) -> Permission {
         Permission::for_network(PortSpec::All, self.network)
@@ -78,9 +78,9 @@ impl IpSets {
     /// The set is not there ([`FailureClass::Gone`]), or could not be read whole.
     pub(super) async fn read(&self, target: &str) -> Result<Reading, Failure> {
         let tried = format!("read {target}");
-        let set = self.get(&tried, &Place::read(target)?).await?;
+        let set = self.get(&tried, &SetPlace::read(target)?).await?;
         let tags = self.tags(&tried, &set.arn).await?;
-        let rule = |address: &Address| {
+        let rule = |address: &SetAddress| {
             let permission = address.permission();
             shown(target, id_of(&permission), permission, EntryText::NoPlace, &tags)
         };
@@ -98,7 +98,7 @@ impl IpSets {
     }
 
     /// `GetIPSet`.
-    pub(super) async fn get(&self, tried: &str, place: &Place) -> Result<Set, Failure> {
+    pub(super) async fn get(&self, tried: &str, place: &SetPlace) -> Result<SetVersion, Failure> {
         // Dated before it is asked: a machine that sleeps in between must not take an old reading for a new one.
         let (read_at, date) = ((self.client.now)(), AnswerDate::default());
         let call = self.client.wafv2.get_ip_set().name(&place.name).scope(place.scope.clone()).id(&place.id);
@@ -111,9 +111,9 @@ impl IpSets {
             let network: IpNet = spelling.parse().map_err(|_| {
                 unusable(tried, &format!("\"{spelling}\" is not an address range"), answer.request_id())
             })?;
-            Ok(Address { spelling: spelling.clone(), network: network.trunc() })
+            Ok(SetAddress { spelling: spelling.clone(), network: network.trunc() })
         };
-        Ok(Set {
+        Ok(SetVersion {
             arn: set.arn().to_owned(),
             description: set.description().filter(|text| !text.is_empty()).map(str::to_owned),
             family: match set.ip_address_version() {

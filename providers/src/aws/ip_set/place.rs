@@ -5,13 +5,13 @@ use eg_model::failure::{Failure, FailureClass};
 
 /// The id of a target: `regional/NAME/UUID` or `cloudfront/NAME/UUID`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SetPlace {
     pub scope: Scope,
     pub name: String,
     pub id: String,
 }
 
-impl Place {
+impl SetPlace {
     /// # Errors
     /// It is not the id of a target. The configuration makes no such id; a damaged record can.
     pub fn read(target: &str) -> Result<Self, Failure> {
@@ -45,13 +45,13 @@ mod tests {
     #[test]
     fn places() {
         for (text, scope) in [("regional/people/0a1b-2c", Scope::Regional), ("cloudfront/p/1", Scope::Cloudfront)] {
-            let place = Place::read(text).unwrap();
+            let place = SetPlace::read(text).unwrap();
             assert_eq!((place.scope.clone(), place.target().as_str()), (scope, text));
         }
         for wrong in
             ["", "people", "regional/people", "global/people/1", "regional//1", "regional/people/", "regional/a/b/c"]
         {
-            assert_eq!(Place::read(wrong).unwrap_err().class, FailureClass::Invalid, "{wrong}");
+            assert_eq!(SetPlace::read(wrong).unwrap_err().class, FailureClass::Invalid, "{wrong}");
         }
     }
 }

@@ -4,17 +4,17 @@ use super::IpSets;
 use crate::{
     Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, ReadResult, Verdict,
     aws::{
-        connect::{Aws, Options, PROVIDER},
+        address_list::AddressList,
         ip_set::WAF_IP_SET,
+        tests::lists::{self, ACCOUNT, HOME, REGION, permission},
     },
 };
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use chrono::{TimeDelta, Utc};
 use eg_model::{
     container_mark::ContainerMark,
     failure::FailureClass,
     ids::{InstallationId, RuleId},
-    net::{address::IpVersion, permission::Permission},
+    net::address::IpVersion,
     observation::Reading,
     tags::{Fit, lease_key},
     target::{Target, TargetKey},
@@ -26,11 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-const ACCOUNT: &str = "111111111111";
-const REGION: &str = "eu-west-1";
 const UPDATE: &str = "UpdateIPSet";
 const OFFICE: &str = "198.51.100.0/24";
-const HOME: &str = "203.0.113.42/32";
 
 /// Real time: WAF takes one update a second.
 fn clock() -> SandboxClock {
@@ -63,8 +60,7 @@ impl Region {
     }
 
     fn target(&self) -> TargetKey {
-        let key = TargetKey::new(PROVIDER, WAF_IP_SET.name, REGION, &self.set);
-        TargetKey { endpoint: Some(self.sandbox.endpoint()), ..key }
+        lists::target(&WAF_IP_SET, &self.set, &self.sandbox)
     }
 
     async fn sets(&self) -> Arc<IpSets> {
@@ -72,10 +68,8 @@ impl Region {
     }
 
     async fn sets_of(&self, account: &str) -> Arc<IpSets> {
-        let keys = Credentials::new(format!("AKIAEG{account}ME"), "secret", None, None, "test");
-        let credentials = Some(SharedCredentialsProvider::new(keys));
-        let options = Options { credentials, ..Options::new(self.clock.clone(), "alice") };
-        Aws::new(options).ip_sets(&Target::new(self.target())).await.unwrap()
+        let aws = lists::aws_of(account, self.clock.clone(), Duration::from_secs(10));
+        aws.ip_sets(&Target::new(self.target())).await.unwrap()
     }
 
     fn addresses(&self) -> Vec<String> {
@@ -83,13 +77,7 @@ impl Region {
     }
 
     fn call(&self, cidrs: &[&str]) -> Authorize {
-        Authorize {
-            group: self.set.clone(),
-            permissions: cidrs.iter().map(|cidr| permission(cidr)).collect(),
-            tags: BTreeMap::new(),
-            description: "eg alice@laptop session a1b2c3d4".to_owned(),
-            nonce: "9f8e7d6c".to_owned(),
-        }
+        lists::call(&self.set, cidrs, "9f8e7d6c")
     }
 
     fn updates(&self) -> usize {
@@ -97,15 +85,8 @@ impl Region {
     }
 
     async fn read(&self, sets: &IpSets) -> Reading {
-        match sets.observe(&BTreeSet::from([self.target()])).await.remove(&self.target()).unwrap() {
-            ReadResult::Complete(reading) => reading,
-            other => panic!("{other:?}"),
-        }
+        lists::read(sets, &self.target()).await
     }
-}
-
-fn permission(cidr: &str) -> Permission {
-    format!("-1|-1|-1|{cidr}").parse().unwrap()
 }
 
 fn id(cidr: &str) -> RuleId {
@@ -309,6 +290,22 @@ async fn marks_are_tags_of_the_set() {
         listed.iter().map(|set| (set.name.as_str(), set.id.as_str())).collect::<Vec<_>>(),
         [("people", &*region.set)]
     );
+}
+
+/// An installation that was taken for dead has written its tag meanwhile.
+#[tokio::test]
+async fn a_mark_is_removed_with_its_value_alone() {
+    let region = Region::new();
+    let (sets, key) = (region.sets().await, lease_key(&InstallationId::parse("0000000a").unwrap()));
+    sets.write_mark(&region.target(), &key, Some("new")).await.unwrap();
+    let refused = sets.remove_mark(&region.target(), &key, "old").await.unwrap_err();
+    assert_eq!(refused.class, FailureClass::Stale);
+    assert_eq!(sets.read_marks(&region.target()).await.unwrap().tags[&key], "new");
+    sets.remove_mark(&region.target(), &key, "new").await.unwrap();
+    let seen = sets.read_marks(&region.target()).await.unwrap();
+    assert_eq!(seen.tags, BTreeMap::from([("owner".to_owned(), "bob".to_owned())]));
+    let refused = sets.remove_mark(&region.target(), "owner", "bob").await.unwrap_err();
+    assert_eq!(refused.class, FailureClass::Invalid);
 }
 
 #[tokio::test]

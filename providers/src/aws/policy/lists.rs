@@ -47,17 +47,20 @@ pub fn ip_sets(sets: &BTreeSet<Scope>) -> Vec<Value> {
 }
 
 /// Statements for `eg sweep`: every list and set of an account, in every region. IAM cannot allow to remove an entry of a
-/// list and not to add one.
+/// list and not to add one. Of tags, `eg sweep` removes those of dead installations.
 pub fn sweep(partition: &str) -> Vec<Value> {
     let (lists, sets) =
         (format!("arn:{partition}:ec2:*:*:prefix-list/*"), format!("arn:{partition}:wafv2:*:*:*/ipset/*/*"));
     let look = [Action::DescribeManagedPrefixLists, Action::ListIPSets];
     let on_lists = [Action::GetManagedPrefixListEntries, Action::ModifyManagedPrefixList];
     let on_sets = [Action::GetIPSet, Action::UpdateIPSet, Action::ListTagsForResource];
+    let (on_every_list, on_every_set) = (BTreeSet::from([lists]), BTreeSet::from([sets]));
     vec![
         json!({"Sid": "LookAtLists", "Effect": "Allow", "Action": names(&look), "Resource": "*"}),
-        json!({"Sid": "CloseOnPrefixLists", "Effect": "Allow", "Action": names(&on_lists), "Resource": [lists]}),
-        json!({"Sid": "CloseOnIpSets", "Effect": "Allow", "Action": names(&on_sets), "Resource": [sets]}),
+        json!({"Sid": "CloseOnPrefixLists", "Effect": "Allow", "Action": names(&on_lists), "Resource": on_every_list}),
+        json!({"Sid": "CloseOnIpSets", "Effect": "Allow", "Action": names(&on_sets), "Resource": on_every_set}),
+        marking("UnmarkPrefixLists", &names(&[Action::DeleteTags]), OUR_KEYS, &on_every_list),
+        marking("UnmarkIpSets", &names(&[Action::UntagResource]), OUR_KEYS, &on_every_set),
     ]
 }
 

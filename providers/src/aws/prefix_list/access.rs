@@ -1,14 +1,11 @@
 //! Marks on lists, the caller's rights, and the lists of a region.
 
-use super::{
-    firewall::PrefixLists,
-    observe::{Described, State},
-};
+use super::{firewall::PrefixLists, kind::PREFIX_LIST, observe::ChangeState};
 use crate::{
-    Answered, Caller, CallerAccess, ContainerMarking, CredentialsEnd, Discovery, ListedGroup, ReadResult, Rights,
-    Verdict,
+    Answered, Caller, CallerAccess, ContainerMarking, CredentialsEnd, ListedGroup, Rights, Verdict,
     aws::{
         action::Action,
+        address_list::check_key,
         errors::{dry_run::verdict, failure::of_call},
         read::rule::ec2_tags,
     },
@@ -20,11 +17,11 @@ use eg_model::{
     container_mark::spare_mark,
     failure::{Failure, FailureClass},
     net::{address::IpVersion, permission::Permission},
-    selector::Selector,
+    sweep::dead_marks::ContainerTags,
     tags::{LEASE_PREFIX, MANAGED_BY, MANAGED_BY_EG},
     target::TargetKey,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 #[async_trait]
 impl ContainerMarking for PrefixLists {
@@ -33,32 +30,33 @@ impl ContainerMarking for PrefixLists {
     async fn write_mark(&self, target: &TargetKey, key: &str, value: Option<&str>) -> Result<Answered<()>, Failure> {
         let list = &target.id;
         let tried = format!("mark {list}");
-        if !key.starts_with(LEASE_PREFIX) {
-            return Err(Failure::new(FailureClass::Invalid, format!("{tried}: {key} is not a tag of a lease")));
+        check_key(&tried, key)?;
+        let tag = Tag::builder().key(key).set_value(value.map(str::to_owned)).build();
+        if value.is_none() {
+            return self.delete_tag(&tried, list, tag).await;
         }
-        let request_id = match value {
-            Some(value) => {
-                let tag = Tag::builder().key(key).value(value).build();
-                let request = self.client.ec2.create_tags().resources(list).tags(tag);
-                let send = async || {
-                    let answer = self.client.call(Action::CreateTags, list, || request.clone().send()).await;
-                    answer.map_err(|error| of_call(&tried, &error))
-                };
-                let answer = match send().await {
-                    Err(full) if full.class == FailureClass::Limit && self.drop_spare_mark(&tried, list).await => {
-                        send().await
-                    }
-                    answer => answer,
-                };
-                answer?.request_id().map(str::to_owned)
-            }
-            None => {
-                let request = self.client.ec2.delete_tags().resources(list).tags(Tag::builder().key(key).build());
-                let answer = self.client.call(Action::DeleteTags, list, || request.clone().send()).await;
-                answer.map_err(|error| of_call(&tried, &error))?.request_id().map(str::to_owned)
-            }
+        let request = self.client.ec2.create_tags().resources(list).tags(tag);
+        let send = async || {
+            let answer = self.client.call(Action::CreateTags, list, || request.clone().send()).await;
+            answer.map_err(|error| of_call(&tried, &error))
         };
+        let answer = match send().await {
+            Err(full) if full.class == FailureClass::Limit && self.drop_spare_mark(&tried, list).await => send().await,
+            answer => answer,
+        };
+        let request_id = answer?.request_id().map(str::to_owned);
         Ok(Answered { value: (), request_id })
+    }
+
+    async fn read_marks(&self, target: &TargetKey) -> Result<ContainerTags, Failure> {
+        let list = self.describe_one(&format!("read {}", target.id), &target.id).await?;
+        Ok(ContainerTags { tags: list.tags, read_at: list.read_at, provider_time: list.provider_time })
+    }
+
+    async fn remove_mark(&self, target: &TargetKey, key: &str, value: &str) -> Result<Answered<()>, Failure> {
+        let tried = format!("remove a mark of {}", target.id);
+        check_key(&tried, key)?;
+        self.delete_tag(&tried, &target.id, Tag::builder().key(key).value(value).build()).await
     }
 }
 
@@ -116,44 +114,15 @@ fn once(verdict: Verdict) -> Verdict {
     }
 }
 
-fn listed(list: Described) -> ListedGroup {
-    let Described { id, name, tags, .. } = list;
-    ListedGroup { id, name, network: None, tags, permissions: Vec::new(), other_ingress: 0 }
-}
-
-#[async_trait]
-impl Discovery for PrefixLists {
-    /// The lists of the caller's account that it can change.
-    async fn groups(&self, meant: Option<&Selector>) -> Result<Vec<ListedGroup>, Failure> {
-        let meant_by = |list: &Described| meant.is_none_or(|meant| meant.fits(&list.name, &list.tags));
-        let mut lists: Vec<_> =
-            self.own_lists("list the prefix lists").await?.into_iter().filter(meant_by).map(listed).collect();
-        lists.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-        Ok(lists)
-    }
-
-    async fn regions(&self) -> Result<BTreeSet<String>, Failure> {
-        self.client.enabled_regions().await
-    }
-
-    async fn marked(&self, like: &TargetKey) -> Result<BTreeMap<TargetKey, ReadResult>, Failure> {
-        let account = &self.client.known_caller().await?.account;
-        let mut read = BTreeMap::new();
-        for list in self.own_lists("look for the marks of eg on prefix lists").await? {
-            if !list.tags.keys().any(|key| key.starts_with(LEASE_PREFIX)) {
-                continue;
-            }
-            let mut result = self.observe_entries(&list, account).await?;
-            if let ReadResult::Complete(reading) = &mut result {
-                reading.rules.retain(|rule| rule.marks(&list.id).managed);
-            }
-            read.insert(TargetKey { id: list.id, ..like.clone() }, result);
-        }
-        Ok(read)
-    }
-}
-
 impl PrefixLists {
+    /// With a value: only if the tag has it.
+    async fn delete_tag(&self, tried: &str, list: &str, tag: Tag) -> Result<Answered<()>, Failure> {
+        let request = self.client.ec2.delete_tags().resources(list).tags(tag);
+        let answer = self.client.call(Action::DeleteTags, list, || request.clone().send()).await;
+        let request_id = answer.map_err(|error| of_call(tried, &error))?.request_id().map(str::to_owned);
+        Ok(Answered { value: (), request_id })
+    }
+
     /// Makes room for a tag: takes off the mark of an installation that has left it behind. False if there is none, or it
     /// could not be taken off.
     async fn drop_spare_mark(&self, tried: &str, list: &str) -> bool {
@@ -165,16 +134,16 @@ impl PrefixLists {
             let Some((key, value)) = spare else { return Ok(false) };
             // By its value, too: its installation may be writing another one.
             let tag = Tag::builder().key(key).value(value).build();
-            let request = self.client.ec2.delete_tags().resources(list).tags(tag);
-            let answer = self.client.call(Action::DeleteTags, list, || request.clone().send()).await;
-            answer.map(|_| true).map_err(|error| of_call(tried, &error))
+            self.delete_tag(tried, list, tag).await.map(|_| true)
         };
         dropped.await.inspect_err(|failure| tracing::info!("no room for another tag: {failure}")).unwrap_or(false)
     }
 
-    async fn own_lists(&self, tried: &str) -> Result<Vec<Described>, Failure> {
+    /// The lists of the caller's account that it can change.
+    pub(super) async fn list(&self, tried: &str) -> Result<Vec<ListedGroup>, Failure> {
         let account = &self.client.known_caller().await?.account;
         let lists = self.describe(tried, &[]).await?.into_values();
-        Ok(lists.filter(|list| list.state != State::Deleted && list.check(tried, account).is_ok()).collect())
+        let own = lists.filter(|list| list.state != ChangeState::Deleted && list.check(tried, account).is_ok());
+        Ok(own.map(|list| ListedGroup::bare(&PREFIX_LIST, list.id, list.name, list.tags)).collect())
     }
 }

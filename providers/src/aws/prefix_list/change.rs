@@ -16,7 +16,7 @@
 use super::{
     entry::{ListEntry, describe},
     firewall::PrefixLists,
-    observe::{Described, State},
+    observe::{ChangeState, ListDescription},
 };
 use crate::{
     Answered, Authorize,
@@ -59,7 +59,7 @@ impl Edit {
 }
 
 /// The end of one attempt.
-enum Attempt {
+enum ChangeAttempt {
     Done(Option<String>),
     /// Nothing was changed, and the list may be ready for the next attempt.
     Conflict(Failure),
@@ -91,7 +91,7 @@ impl Waits {
 
 impl PrefixLists {
     /// Adds an entry for each permission of a call.
-    pub(super) async fn open(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+    pub(super) async fn add(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
         let list = &call.group;
         let named: Vec<String> = call.permissions.iter().map(|permission| permission.cidr().to_string()).collect();
         let tried = format!("open {} on {list}", named.join(", "));
@@ -99,7 +99,7 @@ impl PrefixLists {
         if call.permissions.iter().any(|permission| permission.spec() != Some(PortSpec::All)) {
             return Err(refused(FailureClass::Invalid, "a prefix list has no ports"));
         }
-        let decide = |found: &Described, entries: &[ListEntry]| {
+        let decide = |found: &ListDescription, entries: &[ListEntry]| {
             if let Some(permission) = call.permissions.iter().find(|p| p.ip_version() != found.family) {
                 return Err(refused(FailureClass::Invalid, &wrong_family(permission, found.family)));
             }
@@ -127,10 +127,14 @@ impl PrefixLists {
     }
 
     /// Removes entries by their ids. An entry for the same CIDR that somebody else has made has another id, and stays.
-    pub(super) async fn close(&self, list: &str, ids: BTreeSet<RuleId>) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+    pub(super) async fn remove(
+        &self,
+        list: &str,
+        ids: BTreeSet<RuleId>,
+    ) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
         let named: Vec<&str> = ids.iter().map(|id| id.0.as_str()).collect();
         let tried = format!("close {} on {list}", named.join(", "));
-        let decide = |_: &Described, entries: &[ListEntry]| {
+        let decide = |_: &ListDescription, entries: &[ListEntry]| {
             let find = |id: &RuleId| {
                 let gone =
                     || Failure::new(FailureClass::Stale, format!("{tried}: {} is not in the list any more", id.0));
@@ -147,7 +151,7 @@ impl PrefixLists {
         &self,
         list: &str,
         tried: &str,
-        decide: impl Fn(&Described, &[ListEntry]) -> Result<Edit, Failure>,
+        decide: impl Fn(&ListDescription, &[ListEntry]) -> Result<Edit, Failure>,
     ) -> Result<(Edit, Option<String>), Failure> {
         let mut waits = Waits::until(Instant::now() + self.client.call_timeout);
         let mut conflicts = 0;
@@ -156,21 +160,21 @@ impl PrefixLists {
             let caller = self.client.known_caller().await.map_err(nothing_sent)?;
             found.check(tried, &caller.account)?;
             let (attempt, edit) = match found.state {
-                State::InProgress => {
+                ChangeState::InProgress => {
                     let message = format!("{tried}: another change of the list is in progress");
-                    (Attempt::InProgress(Failure::new(FailureClass::Throttled, message)), None)
+                    (ChangeAttempt::InProgress(Failure::new(FailureClass::Throttled, message)), None)
                 }
-                State::Ready | State::Failed(_) | State::Deleted => {
+                ChangeState::Ready | ChangeState::Failed(_) | ChangeState::Deleted => {
                     let read = self.entries(tried, list, found.version).await.map_err(nothing_sent)?;
                     let edit = decide(&found, &read.entries)?;
                     (self.attempt(tried, &found, &edit).await?, Some(edit))
                 }
             };
             let failure = match (attempt, edit) {
-                (Attempt::Done(request_id), Some(edit)) => return Ok((edit, request_id)),
-                (Attempt::Done(_), None) => continue,
-                (Attempt::InProgress(failure), _) => failure,
-                (Attempt::Conflict(failure), _) => {
+                (ChangeAttempt::Done(request_id), Some(edit)) => return Ok((edit, request_id)),
+                (ChangeAttempt::Done(_), None) => continue,
+                (ChangeAttempt::InProgress(failure), _) => failure,
+                (ChangeAttempt::Conflict(failure), _) => {
                     conflicts += 1;
                     failure
                 }
@@ -182,7 +186,7 @@ impl PrefixLists {
     }
 
     /// Sends a change under the version that it was decided on, and follows it.
-    async fn attempt(&self, tried: &str, found: &Described, edit: &Edit) -> Result<Attempt, Failure> {
+    async fn attempt(&self, tried: &str, found: &ListDescription, edit: &Edit) -> Result<ChangeAttempt, Failure> {
         let add = |entry: &ListEntry| {
             AddPrefixListEntry::builder()
                 .cidr(entry.cidr.to_string())
@@ -203,8 +207,8 @@ impl PrefixLists {
         let answer = self.client.call(Action::ModifyManagedPrefixList, &found.id, || request.clone().send()).await;
         match answer.map_err(|error| of_call(tried, &error)) {
             Ok(answer) => self.follow(tried, found, edit, answer.request_id().map(str::to_owned)).await,
-            Err(failure) if failure.code.ends_with("PrefixListVersionMismatch") => Ok(Attempt::Conflict(failure)),
-            Err(failure) if failure.code.ends_with("IncorrectState") => Ok(Attempt::InProgress(failure)),
+            Err(failure) if failure.code.ends_with("PrefixListVersionMismatch") => Ok(ChangeAttempt::Conflict(failure)),
+            Err(failure) if failure.code.ends_with("IncorrectState") => Ok(ChangeAttempt::InProgress(failure)),
             Err(failure) => Err(failure),
         }
     }
@@ -213,13 +217,13 @@ impl PrefixLists {
     async fn follow(
         &self,
         tried: &str,
-        before: &Described,
+        before: &ListDescription,
         edit: &Edit,
         request_id: Option<String>,
-    ) -> Result<Attempt, Failure> {
+    ) -> Result<ChangeAttempt, Failure> {
         let mut waits = Waits::until(Instant::now() + self.client.call_timeout);
         // A reading that lags shows the list as it was, with a failure of an earlier change if there was one.
-        let failed_before = matches!(before.state, State::Failed(_));
+        let failed_before = matches!(before.state, ChangeState::Failed(_));
         loop {
             let (seen, why) = match self.describe_one(tried, &before.id).await {
                 Ok(seen) => (Some(seen), format!("{tried}: the change was accepted and is still in progress")),
@@ -232,10 +236,14 @@ impl PrefixLists {
                     if let Ok(next) = self.entries(tried, &before.id, before.version + 1).await {
                         let other = || Failure::new(FailureClass::Stale, format!("{tried}: another change came first"));
                         let done = edit.is_in(&next.entries);
-                        return Ok(if done { Attempt::Done(request_id) } else { Attempt::Conflict(other()) });
+                        return Ok(if done {
+                            ChangeAttempt::Done(request_id)
+                        } else {
+                            ChangeAttempt::Conflict(other())
+                        });
                     }
                 }
-                Some(Described { state: State::Failed(why), .. }) if !failed_before => {
+                Some(ListDescription { state: ChangeState::Failed(why), .. }) if !failed_before => {
                     let message = format!("{tried}: the change failed: {why}");
                     return Err(Failure { request_id, ..Failure::new(FailureClass::Invalid, message) });
                 }

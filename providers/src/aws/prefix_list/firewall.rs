@@ -1,18 +1,12 @@
 //! Managed prefix lists as a kind of firewall.
 
+use super::kind::PREFIX_LIST;
 use crate::{
-    Answered, Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, ReadResult, RulesSeen,
-    aws::client::Client,
+    Answered, Authorize, Kind, ListedGroup, ReadResult, RulesSeen,
+    aws::{address_list::AddressList, client::Client},
 };
 use async_trait::async_trait;
-use eg_model::{
-    SETTLE_WINDOW,
-    container_mark::LEASES_MAX,
-    failure::{Failure, FailureClass},
-    ids::RuleId,
-    observation::{ObservedRule, OwnedRule},
-    target::{Capabilities, Expiry, Identity, MarkPlace, TargetKey},
-};
+use eg_model::{failure::Failure, ids::RuleId, observation::ObservedRule, target::Identity};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,57 +18,36 @@ pub struct PrefixLists {
 }
 
 #[async_trait]
-impl Firewall for PrefixLists {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            identity: Identity::Id,
-            marks: MarkPlace::Container { leases: LEASES_MAX },
-            // One request takes 100 entries. An installation can mark no more than this many.
-            batch: LEASES_MAX,
-            expiry: Expiry::None,
-            settle: SETTLE_WINDOW,
-        }
+impl AddressList for PrefixLists {
+    fn kind(&self) -> &'static Kind {
+        &PREFIX_LIST
     }
 
-    async fn observe(&self, targets: &BTreeSet<TargetKey>) -> BTreeMap<TargetKey, ReadResult> {
-        let lists: BTreeSet<String> = targets.iter().map(|target| target.id.clone()).collect();
-        let mut seen = self.observe_lists(&lists).await;
-        let mut answer = |target: &TargetKey| {
-            let nothing =
-                || ReadResult::Unavailable(Failure::new(FailureClass::Unknown, format!("read {target}: no answer")));
-            (target.clone(), seen.remove(&target.id).unwrap_or_else(nothing))
-        };
-        targets.iter().map(&mut answer).collect()
+    fn identity(&self) -> Identity {
+        Identity::Id
     }
 
-    async fn observe_rules(&self, target: &TargetKey, rules: &BTreeSet<RuleId>) -> Result<RulesSeen, Failure> {
-        let mut seen = self.observe_list(&target.id).await?;
-        seen.rules.retain(|rule| rules.contains(&rule.id));
-        Ok(seen)
+    fn client(&self) -> &Client {
+        &self.client
     }
 
-    async fn authorize(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
-        self.open(call).await
+    async fn observe_lists(&self, lists: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
+        self.read_lists(lists).await
     }
 
-    async fn revoke(&self, rules: &[OwnedRule]) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
-        let Some(first) = rules.first() else { return Ok(Answered { value: BTreeSet::new(), request_id: None }) };
-        if rules.iter().any(|rule| rule.target() != first.target()) {
-            let message = "close entries: the entries of one call must be of one prefix list";
-            return Err(Failure::new(FailureClass::Invalid, message));
-        }
-        self.close(&first.target().id, rules.iter().map(|rule| rule.id().clone()).collect()).await
+    async fn observe_list(&self, list: &str) -> Result<RulesSeen, Failure> {
+        self.read_list(list).await
     }
 
-    fn container_marking(&self) -> Option<&dyn ContainerMarking> {
-        Some(self)
+    async fn open(&self, call: &Authorize) -> Result<Answered<Vec<ObservedRule>>, Failure> {
+        self.add(call).await
     }
 
-    fn discovery(&self) -> Option<&dyn Discovery> {
-        Some(self)
+    async fn close(&self, list: &str, ids: BTreeSet<RuleId>) -> Result<Answered<BTreeSet<RuleId>>, Failure> {
+        self.remove(list, ids).await
     }
 
-    fn access(&self) -> Option<&dyn CallerAccess> {
-        Some(self)
+    async fn own_lists(&self, tried: &str) -> Result<Vec<ListedGroup>, Failure> {
+        self.list(tried).await
     }
 }

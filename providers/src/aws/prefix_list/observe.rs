@@ -35,7 +35,7 @@ const AWS: &str = "AWS";
 
 /// The state of a list, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ChangeState {
     /// Nothing is in progress.
     Ready,
     /// Somebody's change is.
@@ -45,7 +45,7 @@ pub(super) enum State {
     Deleted,
 }
 
-impl State {
+impl ChangeState {
     fn read(list: &ManagedPrefixList) -> Self {
         use PrefixListState as P;
         match list.state() {
@@ -63,11 +63,11 @@ impl State {
 
 /// A list without its entries, as one answer describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Described {
+pub(super) struct ListDescription {
     pub id: String,
     pub name: String,
     pub version: i64,
-    pub state: State,
+    pub state: ChangeState,
     pub max_entries: usize,
     pub family: IpVersion,
     pub owner: String,
@@ -80,7 +80,7 @@ pub(super) struct Described {
     pub provider_time: Option<Timestamp>,
 }
 
-impl Described {
+impl ListDescription {
     /// `None`: the description lacks something that every list has. Lists of AWS have neither version nor size.
     pub fn read(list: &ManagedPrefixList, read_at: Timestamp, provider_time: Option<Timestamp>) -> Option<Self> {
         let owner = list.owner_id()?.to_owned();
@@ -92,7 +92,7 @@ impl Described {
             id: list.prefix_list_id().filter(|id| !id.is_empty())?.to_owned(),
             name: list.prefix_list_name().unwrap_or_default().to_owned(),
             version,
-            state: State::read(list),
+            state: ChangeState::read(list),
             max_entries: usize::try_from(max_entries).ok()?,
             family: match list.address_family()? {
                 "IPv4" => IpVersion::V4,
@@ -152,7 +152,7 @@ pub(super) struct Entries {
 
 impl PrefixLists {
     /// Reads lists. Every one has an entry in the answer.
-    pub(super) async fn observe_lists(&self, lists: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
+    pub(super) async fn read_lists(&self, lists: &BTreeSet<String>) -> BTreeMap<String, ReadResult> {
         let mut seen = BTreeMap::new();
         let all: Vec<&String> = lists.iter().collect();
         for batch in all.chunks(FILTER_VALUES) {
@@ -168,7 +168,7 @@ impl PrefixLists {
                 }
             };
             for list in batch {
-                let result = match (&caller, described.get(*list).filter(|list| list.state != State::Deleted)) {
+                let result = match (&caller, described.get(*list).filter(|list| list.state != ChangeState::Deleted)) {
                     // Without knowing the caller, neither "not there" nor "another account's" can be told.
                     (Err(failure), _) => ReadResult::Unavailable(failure.clone()),
                     (Ok(caller), None) => ReadResult::NotFound { caller: Some((*caller).clone()) },
@@ -182,7 +182,7 @@ impl PrefixLists {
         seen
     }
 
-    pub(super) async fn observe_entries(&self, list: &Described, account: &str) -> Result<ReadResult, Failure> {
+    async fn observe_entries(&self, list: &ListDescription, account: &str) -> Result<ReadResult, Failure> {
         let tried = format!("read {}", list.id);
         list.check(&tried, account)?;
         let entries = self.entries(&tried, &list.id, list.version).await?;
@@ -191,7 +191,7 @@ impl PrefixLists {
 
     /// Reads one list. One whose pages take long is described once more: if it still has the version that was read, the
     /// reading is as young as that description.
-    pub(super) async fn observe_list(&self, list: &str) -> Result<RulesSeen, Failure> {
+    pub(super) async fn read_list(&self, list: &str) -> Result<RulesSeen, Failure> {
         let tried = format!("read {list}");
         let first = self.describe_one(&tried, list).await?;
         first.check(&tried, &self.client.known_caller().await?.account)?;
@@ -210,9 +210,9 @@ impl PrefixLists {
     ///
     /// # Errors
     /// It is not there ([`FailureClass::Gone`]), or could not be described.
-    pub(super) async fn describe_one(&self, tried: &str, list: &str) -> Result<Described, Failure> {
+    pub(super) async fn describe_one(&self, tried: &str, list: &str) -> Result<ListDescription, Failure> {
         let by_id = [filter("prefix-list-id", [&list.to_owned()])];
-        let found = self.describe(tried, &by_id).await?.remove(list).filter(|list| list.state != State::Deleted);
+        let found = self.describe(tried, &by_id).await?.remove(list).filter(|list| list.state != ChangeState::Deleted);
         found.ok_or_else(|| Failure::new(FailureClass::Gone, format!("{tried}: the prefix list is not there")))
     }
 
@@ -221,7 +221,7 @@ impl PrefixLists {
         &self,
         tried: &str,
         filters: &[Filter],
-    ) -> Result<BTreeMap<String, Described>, Failure> {
+    ) -> Result<BTreeMap<String, ListDescription>, Failure> {
         let mut lists = BTreeMap::new();
         let mut pages = Pages::default();
         let mut token = None;
@@ -241,7 +241,7 @@ impl PrefixLists {
             let answer = answer.map_err(|error| of_call(tried, &error))?;
             let (read_at, provider_time) = *first.get_or_insert_with(|| (asked, date.get()));
             for list in answer.prefix_lists() {
-                let read = Described::read(list, read_at, provider_time);
+                let read = ListDescription::read(list, read_at, provider_time);
                 let read = read.ok_or_else(|| unusable(tried, "a list is not described whole", answer.request_id()))?;
                 lists.insert(read.id.clone(), read);
             }

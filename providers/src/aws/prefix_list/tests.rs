@@ -1,14 +1,14 @@
 //! Prefix lists against the sandbox: what becomes of a list, and of the entries of others in it.
 
-use super::{PrefixLists, observe::Described};
+use super::{PrefixLists, observe::ListDescription};
 use crate::{
     Authorize, CallerAccess, ContainerMarking, Discovery, Firewall, ReadResult, Verdict,
     aws::{
-        connect::{Aws, Options, PROVIDER},
+        address_list::AddressList,
         prefix_list::PREFIX_LIST,
+        tests::lists::{self, ACCOUNT, HOME, REGION, permission},
     },
 };
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_ec2::types::ManagedPrefixList;
 use chrono::TimeDelta;
 use eg_model::{
@@ -16,7 +16,7 @@ use eg_model::{
     container_mark::ContainerMark,
     failure::FailureClass,
     ids::{InstallationId, RuleId},
-    net::{address::IpVersion, permission::Permission},
+    net::address::IpVersion,
     observation::Reading,
     tags::{Fit, lease_key},
     target::{Target, TargetKey},
@@ -28,13 +28,10 @@ use std::{
     time::Duration,
 };
 
-const ACCOUNT: &str = "111111111111";
-const REGION: &str = "eu-west-1";
 const MODIFY: &str = "ModifyManagedPrefixList";
 const DESCRIBE: &str = "DescribeManagedPrefixLists";
 const ENTRIES: &str = "GetManagedPrefixListEntries";
 const OFFICE: (&str, &str) = ("198.51.100.0/24", "the office");
-const HOME: &str = "203.0.113.42/32";
 const NONCE: &str = "9f8e7d6c";
 
 /// A region with one list, which holds an entry and a tag of others.
@@ -66,10 +63,7 @@ impl Region {
     }
 
     fn target(&self) -> TargetKey {
-        TargetKey {
-            endpoint: Some(self.sandbox.endpoint()),
-            ..TargetKey::new(PROVIDER, PREFIX_LIST.name, REGION, &self.list)
-        }
+        lists::target(&PREFIX_LIST, &self.list, &self.sandbox)
     }
 
     async fn lists(&self) -> Arc<PrefixLists> {
@@ -77,13 +71,8 @@ impl Region {
     }
 
     async fn lists_of(&self, account: &str, call_timeout: Duration) -> Arc<PrefixLists> {
-        let keys = Credentials::new(format!("AKIAEG{account}ME"), "secret", None, None, "test");
-        let options = Options {
-            credentials: Some(SharedCredentialsProvider::new(keys)),
-            call_timeout,
-            ..Options::new(self.clock.clock(), "alice")
-        };
-        Aws::new(options).prefix_lists(&Target::new(self.target())).await.unwrap()
+        let aws = lists::aws_of(account, self.clock.clock(), call_timeout);
+        aws.prefix_lists(&Target::new(self.target())).await.unwrap()
     }
 
     /// The truth: CIDR and description of each entry.
@@ -98,25 +87,12 @@ impl Region {
     }
 
     fn call(&self, cidrs: &[&str], nonce: &str) -> Authorize {
-        Authorize {
-            group: self.list.clone(),
-            permissions: cidrs.iter().map(|cidr| permission(cidr)).collect(),
-            tags: BTreeMap::from([("eg:managed-by".to_owned(), "eg".to_owned())]),
-            description: "eg alice@laptop session a1b2c3d4".to_owned(),
-            nonce: nonce.to_owned(),
-        }
+        lists::call(&self.list, cidrs, nonce)
     }
 
     async fn read(&self, lists: &PrefixLists) -> Reading {
-        match lists.observe(&BTreeSet::from([self.target()])).await.remove(&self.target()).unwrap() {
-            ReadResult::Complete(reading) => reading,
-            other => panic!("{other:?}"),
-        }
+        lists::read(lists, &self.target()).await
     }
-}
-
-fn permission(cidr: &str) -> Permission {
-    format!("-1|-1|-1|{cidr}").parse().unwrap()
 }
 
 fn id(cidr: &str, nonce: &str) -> RuleId {
@@ -435,7 +411,7 @@ fn lists_of_aws_and_of_ipam_are_refused() {
             .owner_id(ACCOUNT)
     };
     let now: Timestamp = "2026-02-27T10:00:00Z".parse().unwrap();
-    let check = |list: ManagedPrefixList| Described::read(&list, now, None).unwrap().check("read pl-1", ACCOUNT);
+    let check = |list: ManagedPrefixList| ListDescription::read(&list, now, None).unwrap().check("read pl-1", ACCOUNT);
     assert_eq!(check(list().build()), Ok(()));
     for (list, why) in [
         (
@@ -452,7 +428,7 @@ fn lists_of_aws_and_of_ipam_are_refused() {
     }
     // What is not described whole is not guessed.
     for list in [list().address_family("IPv5"), list().set_version(None), list().set_owner_id(None)] {
-        assert_eq!(Described::read(&list.build(), now, None), None);
+        assert_eq!(ListDescription::read(&list.build(), now, None), None);
     }
 }
 
@@ -522,6 +498,22 @@ async fn marks_are_tags_of_the_list() {
     assert_eq!(refused.class, FailureClass::Invalid);
     assert_eq!(region.sandbox.prefix_list(&region.list).unwrap().tags, tags);
     assert!(lists.marked(&region.target()).await.unwrap().is_empty());
+}
+
+/// An installation that was taken for dead has written its tag meanwhile.
+#[tokio::test]
+async fn a_mark_is_removed_with_its_value_alone() {
+    let region = Region::new();
+    let (lists, key) = (region.lists().await, lease_key(&InstallationId::parse("0000000a").unwrap()));
+    lists.write_mark(&region.target(), &key, Some("new")).await.unwrap();
+    lists.remove_mark(&region.target(), &key, "old").await.unwrap();
+    assert_eq!(lists.read_marks(&region.target()).await.unwrap().tags[&key], "new");
+    lists.remove_mark(&region.target(), &key, "new").await.unwrap();
+    let seen = lists.read_marks(&region.target()).await.unwrap();
+    assert_eq!(seen.tags, BTreeMap::from([("owner".to_owned(), "bob".to_owned())]));
+    assert_eq!((seen.read_at, seen.provider_time), (region.clock.now(), Some(region.clock.now())));
+    let refused = lists.remove_mark(&region.target(), "owner", "bob").await.unwrap_err();
+    assert_eq!(refused.class, FailureClass::Invalid);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use crate::{
     aws::{
         action::Action,
         errors::failure::{of_call, unusable},
+        kind::SECURITY_GROUP,
         read::{
             pages::{PAGE_SIZE, Pages},
             rule,
@@ -27,6 +28,7 @@ fn filters(meant: &Selector) -> Vec<Filter> {
 fn read(group: &SecurityGroup) -> Option<ListedGroup> {
     let (permissions, other_ingress) = rule::allowed(group.ip_permissions());
     Some(ListedGroup {
+        kind: &SECURITY_GROUP,
         id: group.group_id().filter(|id| !id.is_empty())?.to_owned(),
         name: group.group_name().unwrap_or_default().to_owned(),
         network: group.vpc_id().filter(|vpc| !vpc.is_empty()).map(str::to_owned),

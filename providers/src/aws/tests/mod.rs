@@ -3,6 +3,7 @@
 pub mod auto_closes;
 pub mod batches;
 pub mod interfaces;
+pub mod lists;
 pub mod preparation;
 pub mod replay;
 pub mod time_limits;

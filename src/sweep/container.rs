@@ -1,0 +1,88 @@
+//! The tags of a container, once its entries are closed. The dead ones are removed, each with the value that was judged.
+//!
+//! | after a call | next |
+//! |---|---|
+//! | a reading no longer shows the tag | removed |
+//! | a reading shows the tag with another value | held again: its installation is there |
+//! | a reading still shows it | read again after 1, 2, 4 seconds, and try again; then not known |
+//! | refused | reported |
+
+use super::{
+    group::{GroupRun, Outcome},
+    reading::{AccountRegion, UnreadRegion},
+};
+use eg_model::{
+    failure::Failure,
+    sweep::{
+        dead_marks::{ContainerTags, DeadMark, dead_marks},
+        judge::SweepScope,
+    },
+    target::TargetKey,
+};
+use eg_providers::ContainerMarking;
+use std::sync::Arc;
+
+/// A dead tag, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagRow {
+    pub place: AccountRegion,
+    pub target: TargetKey,
+    pub mark: DeadMark,
+    pub outcome: Outcome,
+}
+
+impl GroupRun<'_> {
+    /// Removes the dead tags; with `show`, only names them. A tag is the proof of the entries that it names. So no tag is
+    /// removed while an entry that was to be closed may still be there.
+    pub(super) async fn remove_tags(&mut self, show: bool) -> Result<Vec<TagRow>, Box<UnreadRegion>> {
+        let firewall = Arc::clone(&self.group.firewall);
+        let (Some(marking), SweepScope::Expired { older_than }) = (firewall.container_marking(), self.scope) else {
+            return Ok(Vec::new());
+        };
+        if !show && self.may_be_open() {
+            return Ok(Vec::new());
+        }
+        let (place, target) = (self.group.place.clone(), self.group.target.clone());
+        let unread = |failure| Box::new(place.unread(Some(target.id.clone()), failure));
+        let seen = self.read_tags(marking).await.map_err(unread)?;
+        let mut rows = Vec::new();
+        for mark in dead_marks(&seen, *older_than) {
+            let outcome = if show { Outcome::Planned } else { self.remove_tag(marking, &mark).await };
+            rows.push(TagRow { place: place.clone(), target: target.clone(), mark, outcome });
+        }
+        Ok(rows)
+    }
+
+    async fn remove_tag(&mut self, marking: &dyn ContainerMarking, mark: &DeadMark) -> Outcome {
+        let target = self.group.target.clone();
+        loop {
+            let failure = marking.remove_mark(&target, &mark.key, &mark.value).await.err();
+            if let Some(failure) = &failure
+                && !self.may_read_again(failure.clone()).await
+            {
+                return Outcome::Refused(failure.clone());
+            }
+            match self.read_tags(marking).await {
+                Err(why) => return Outcome::Unknown(Some(why)),
+                Ok(seen) => match seen.tags.get(&mark.key) {
+                    None => return Outcome::Done,
+                    Some(value) if *value != mark.value => return Outcome::HeldAgain,
+                    Some(_) if failure.is_none() && !self.budget.before_reading_again().await => {
+                        return Outcome::Unknown(None);
+                    }
+                    Some(_) => {}
+                },
+            }
+        }
+    }
+
+    async fn read_tags(&mut self, marking: &dyn ContainerMarking) -> Result<ContainerTags, Failure> {
+        loop {
+            match marking.read_marks(&self.group.target).await {
+                Ok(seen) => return Ok(seen),
+                Err(failure) if self.may_read_again(failure.clone()).await => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
