@@ -38,9 +38,6 @@ use eg_model::{failure::Failure, target::Target};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
 
-/// The provider's name in a target's key.
-pub const PROVIDER: &str = "aws";
-
 /// The SDK's defaults are frozen at this version, so that an update of the SDK does not change how `eg` behaves.
 fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()

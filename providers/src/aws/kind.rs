@@ -1,10 +1,10 @@
 //! Security groups, as the configuration and the messages know them; and what AWS's kinds have in common.
 
-use crate::{
-    aws::PROVIDER,
-    kind::{Cloud, Kind, Noun, Ports, TargetField},
-};
+use crate::kind::{Cloud, Kind, Noun, Ports, TargetField};
 use eg_model::target::Expiry;
+
+/// The provider's name in a target's key.
+pub const PROVIDER: &str = "aws";
 
 pub static SECURITY_GROUP: Kind = Kind {
     provider: PROVIDER,

@@ -43,7 +43,7 @@ mod tests;
 
 pub use action::Action;
 pub use arn::{Scope, partition_of};
-pub use connect::{Aws, Options, PROVIDER};
+pub use connect::{Aws, Options};
 pub use credentials::{
     files::ProfileFilePaths,
     profiles::{Profile, profiles},
@@ -52,7 +52,7 @@ pub use credentials::{
 pub use endpoint::check_endpoints;
 pub use expiry::preparation::Prepared;
 pub use ip_set::{IpSets, WAF_IP_SET};
-pub use kind::SECURITY_GROUP;
+pub use kind::{PROVIDER, SECURITY_GROUP};
 pub use policy::{
     cloud_expiry::{ConfiguredAccount, ROLE_NAME},
     roles::{CloudExpiry, DEFAULT_SCHEDULE_GROUP},
