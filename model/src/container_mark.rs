@@ -32,7 +32,18 @@ pub const VALUE_MAX: usize = 256;
 pub const LEASES_MAX: usize = 16;
 
 /// The session of an entry whose kind has no text. No real session has this id.
-pub const NO_SESSION: &str = "00000000";
+const NO_SESSION: &str = "00000000";
+
+/// The description of such an entry.
+fn stand_in() -> String {
+    format!("eg session {NO_SESSION}")
+}
+
+/// A description as its opener wrote it; `None` for one that only stands in where entries have no text.
+#[must_use]
+pub fn as_written(description: Option<&str>) -> Option<&str> {
+    description.filter(|text| *text != stand_in())
+}
 
 /// The leases of one installation on one container: the digest of each permission, and the end of its lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,7 +131,7 @@ pub fn shown(
     let leases: BTreeMap<String, String> =
         leases.map(|(installation, _, until)| (lease_key(&installation), lease_value(until))).collect();
     let (description, session) = match text {
-        EntryText::NoPlace => (Some(format!("eg session {NO_SESSION}")), Some(NO_SESSION.to_owned())),
+        EntryText::NoPlace => (Some(stand_in()), Some(NO_SESSION.to_owned())),
         EntryText::Says(text) | EntryText::SaysSince(text, _) => {
             (text.map(str::to_owned), text.and_then(|text| sessions_named(text).next()).map(str::to_owned))
         }

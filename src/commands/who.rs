@@ -17,7 +17,6 @@ use crate::{
 };
 use eg_config::settings::{Resource, Settings};
 use eg_model::{
-    container_mark::NO_SESSION,
     ids::{InstallationId, RuleId, SessionId},
     session::record::{GrantPermission, Session},
     sweep::holders::{Holder, MarkedRule, marked_rules},
@@ -62,9 +61,7 @@ struct WhoRule {
 
 impl WhoRule {
     fn new(target: &TargetKey, rule: MarkedRule, us: &Us) -> Self {
-        // Where entries have no text, the description stands for one.
-        let named = rule.description.as_deref().and_then(opener_named).filter(|named| *named != (None, NO_SESSION));
-        let (person, short) = named.unzip();
+        let (person, short) = rule.description.as_deref().and_then(opener_named).unzip();
         let session = rule.opener.or_else(|| us.session(target, &rule, short));
         let short = session.map(|id| id.short()).or(short.map(str::to_owned));
         let person = person.flatten().map(str::to_owned);

@@ -3,6 +3,7 @@
 use crate::{
     Timestamp,
     collecting::lease_state,
+    container_mark::as_written,
     ids::{InstallationId, RuleId, SessionId},
     net::permission::Permission,
     observation::{ObservedRule, Reading},
@@ -28,7 +29,7 @@ pub struct Holder {
 pub struct MarkedRule {
     pub id: RuleId,
     pub permission: Permission,
-    /// Its description, as written by its opener.
+    /// Its description, as written by its opener; `None` where entries have no text.
     pub description: Option<String>,
     /// The session that opened it, from its tag.
     pub opener: Option<SessionId>,
@@ -52,7 +53,7 @@ pub fn marked_rules(
         Some(MarkedRule {
             id: rule.id.clone(),
             permission: rule.permission,
-            description: rule.description.clone(),
+            description: as_written(rule.description.as_deref()).map(str::to_owned),
             opener: rule.tags.get(SESSION).and_then(|id| id.parse().ok()).map(SessionId),
             fit,
             holders: holders(&marks, reading.provider_time, installation),

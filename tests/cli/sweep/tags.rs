@@ -135,7 +135,14 @@ fn what_is_refused() {
     let held = lists.all();
     lists.world.advance(2 * HOUR);
     lists.world.region.script([on("ModifyManagedPrefixList", Fault::Deny), on("UpdateIPSet", Fault::Deny)]);
-    assert_eq!((outcomes(&swept(&here, &[], 1)), lists.all()), (vec![], held));
+    let kept = swept(&here, &[], 1);
+    assert_eq!((outcomes(&kept), lists.all()), (vec![], held));
+    // An address of a set has no text, so none is shown.
+    let texts = |kind: &str| {
+        let rules = kept["rules"].as_array().unwrap().iter().filter(|rule| rule["kind"] == kind);
+        rules.map(|rule| rule["description"].is_string()).collect::<Vec<_>>()
+    };
+    assert_eq!([texts("prefix-list"), texts("waf-ip-set")], [vec![true], vec![false]]);
 
     lists.world.region.script([on("DeleteTags", Fault::Deny), on("UntagResource", Fault::Deny)]);
     let refused = sweep(&here, &[], 3);
