@@ -22,7 +22,7 @@ use eg_model::{
     plan::NoteKind,
     session::record::Session,
 };
-use eg_state::{LastRuns, OpenNotice, OpenOptions, Store};
+use eg_state::{LastRuns, OpenNotice, OpenOptions, StateError, Store};
 use tokio::runtime::{Builder, Runtime};
 
 pub struct Context<'a> {
@@ -164,9 +164,22 @@ impl Context<'_> {
         }
     }
 
-    /// The record, for reading; `None` if there is no file, and none is made.
+    /// The record, for reading; `None` if there is no file, and none is made. The record of an older `eg` is brought up to
+    /// date, if it can be written: after an upgrade nobody should have to wait for the next pass to see what is open.
     pub fn store_for_reading(&self) -> Result<Option<Store>, CommandError> {
-        Ok(Store::open_read_only(&self.state.path)?)
+        match Store::open_read_only(&self.state.path) {
+            Err(older @ StateError::OlderSchema { .. }) => match self.open_store() {
+                Ok((store, notices)) => {
+                    notices.iter().for_each(|notice| self.warn_of(notice));
+                    Ok(Some(store))
+                }
+                Err(why) => {
+                    tracing::info!("the record cannot be brought up to date: {}", why.message);
+                    Err(older.into())
+                }
+            },
+            opened => Ok(opened?),
+        }
     }
 
     pub fn view(&self, runs: LastRuns) -> View {

@@ -13,6 +13,8 @@ use super::{
 };
 use eg_model::{
     failure::Failure,
+    ids::InstallationId,
+    observation::ObservedRule,
     sweep::{
         dead_marks::{ContainerTags, DeadMark, dead_marks},
         judge::SweepScope,
@@ -33,7 +35,8 @@ pub struct TagRow {
 
 impl GroupRun<'_> {
     /// Removes the dead tags; with `show`, only names them. A tag is the proof of the entries that it names. So no tag is
-    /// removed while an entry that was to be closed may still be there.
+    /// removed while an entry that was to be closed may still be there, or one that its installation has marked: such an
+    /// entry may have become due only now.
     pub(super) async fn remove_tags(&mut self, show: bool) -> Result<Vec<TagRow>, Box<UnreadRegion>> {
         let firewall = Arc::clone(&self.group.firewall);
         let (Some(marking), SweepScope::Expired { older_than }) = (firewall.container_marking(), self.scope) else {
@@ -44,13 +47,28 @@ impl GroupRun<'_> {
         }
         let (place, target) = (self.group.place.clone(), self.group.target.clone());
         let unread = |failure| Box::new(place.unread(Some(target.id.clone()), failure));
+        if self.budget.is_over() {
+            return Ok(Vec::new());
+        }
         let seen = self.read_tags(marking).await.map_err(unread)?;
         let mut rows = Vec::new();
         for mark in dead_marks(&seen, *older_than) {
+            if self.budget.is_over() || self.is_needed(&mark.installation) {
+                continue;
+            }
             let outcome = if show { Outcome::Planned } else { self.remove_tag(marking, &mark).await };
             rows.push(TagRow { place: place.clone(), target: target.clone(), mark, outcome });
         }
         Ok(rows)
+    }
+
+    /// True if an entry has a mark of this installation, and is not known to be gone when the sweep ends.
+    fn is_needed(&self, installation: &InstallationId) -> bool {
+        let marked = |rule: &&ObservedRule| rule.marks(&self.group.target.id).leases.contains_key(installation);
+        let goes = |rule: &ObservedRule| {
+            matches!(self.outcome(&rule.id), Some(Outcome::Planned | Outcome::Done | Outcome::Gone))
+        };
+        self.group.reading.rules.iter().filter(marked).any(|rule| !goes(rule))
     }
 
     async fn remove_tag(&mut self, marking: &dyn ContainerMarking, mark: &DeadMark) -> Outcome {

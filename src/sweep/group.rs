@@ -156,6 +156,10 @@ impl<'a> GroupRun<'a> {
         self.evaluate();
     }
 
+    pub(super) fn outcome(&self, rule: &RuleId) -> Option<&Outcome> {
+        self.outcomes.get(rule)
+    }
+
     /// True if an action for a rule is not known to be done.
     pub(super) fn may_be_open(&self) -> bool {
         let mut due = self.first.iter().filter(|swept| swept.deed.is_some());

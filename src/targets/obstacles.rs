@@ -68,7 +68,12 @@ pub async fn obstacles(connect: &dyn Connect, open: &OpenedGroups<'_>, at: &[Soc
         let Some(network) = firewall.network() else { continue };
         for interface in &interfaces {
             let around = network.surroundings(interface).await;
-            for attempt in attempts(&open.from, interface, at, &ids) {
+            let attempts = attempts(&open.from, interface, at, &ids);
+            if attempts.is_empty() {
+                let id = &interface.id;
+                all.sentences.push(format!("none of the opened addresses is of a family that {id} has for this name"));
+            }
+            for attempt in attempts {
                 all.sentences.extend(in_the_way(&attempt, interface, &around));
             }
         }

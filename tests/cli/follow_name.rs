@@ -148,15 +148,17 @@ fn what_cannot_be_followed_is_refused_and_leaves_nothing() {
 #[test]
 fn ensure_keeps_the_session_of_the_same_name() {
     let world = Sandboxed::new();
-    let ensure = |addresses: &[&str]| {
+    let ensure = |addresses: &[&str], code| {
         let args = [&["session", "ensure"], &START[2..], &["--output", "json"]].concat();
-        at(&world, addresses, &args).expect_code(0).json_as("session")
+        let outcome = at(&world, addresses, &args).expect_code(code);
+        (outcome.json_as("session"), outcome.stderr)
     };
-    let first = ensure(&[OLD]);
-    let kept = ensure(&[NEW]);
+    let (first, _) = ensure(&[OLD], 0);
+    let (kept, told) = ensure(&[NEW], 3);
     assert_eq!((&kept["id"], &kept["ipv4Address"]), (&first["id"], &OLD.into()), "it does not trust one resolving");
+    assert!(told.contains(&format!("is not open to {NEW}, which {NAME} is now")), "{told}");
     world.advance(60);
-    let moved = ensure(&[NEW]);
+    let (moved, _) = ensure(&[NEW], 0);
     assert_eq!((&moved["id"], &moved["ipv4Address"]), (&first["id"], &NEW.into()));
     assert_eq!(open_to(&world), [host(NEW)]);
 

@@ -19,7 +19,7 @@ use eg_model::{
     },
     session::record::{Grant, Session},
 };
-use eg_providers::Connect;
+use eg_providers::{Connect, aws::SECURITY_GROUP};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
@@ -94,6 +94,7 @@ impl Hosts<'_> {
                 let host = match configured {
                     Some(selection) => selection.meant.host().map(|meant| meant.host.clone()),
                     None if resources.iter().any(|resource| resource.name == *name) => None,
+                    None if grant.target.key.kind != SECURITY_GROUP.name => None,
                     None => name.parse().ok().filter(|host: &Host| host.port().is_some() || name.contains('.')),
                 };
                 if let Some(host) = host {

@@ -24,7 +24,7 @@ const LISTED_MAX: usize = 20;
 pub(super) fn list(dialog: &Dialog<'_>, target: &Target, options: &[String]) -> Result<Vec<ListedGroup>, CommandError> {
     let (region, printer) = (&target.key.region, dialog.context.printer);
     printer.progress(&format!("→ Looking for groups in {region}..."));
-    let mut found = Vec::new();
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
     for kind in kinds_of(&target.key.provider) {
         if !options.is_empty() && options.iter().all(|wanted| with_ports(&found, wanted).is_ok()) {
             break;
@@ -37,6 +37,7 @@ pub(super) fn list(dialog: &Dialog<'_>, target: &Target, options: &[String]) -> 
             Err(failure) if kind.name == target.key.kind => return Err(failure.into()),
             Err(failure) => {
                 printer.progress(&escape_controls(&format!("  {} are not offered: {failure}", kind.noun.many)));
+                unread.push(format!("{} could not be read: {failure}", kind.noun.many));
             }
         }
     }
@@ -44,7 +45,11 @@ pub(super) fn list(dialog: &Dialog<'_>, target: &Target, options: &[String]) -> 
         let message = format!("no security group can be seen in {region} with these credentials");
         return Err(CommandError::new(Kind::NotFound, message).hint("try another --region or --profile"));
     }
-    Ok(found)
+    // What is not among those that could be read may be among the others.
+    match options.iter().find_map(|wanted| with_ports(&found, wanted).err()) {
+        Some(error) => Err(unread.into_iter().fold(error, CommandError::hint)),
+        None => Ok(found),
+    }
 }
 
 /// The groups of `--group`, else those that the user picks; and true if a host is picked too.

@@ -41,7 +41,7 @@ use std::net::IpAddr;
   eg session ensure --only prod --duration 2h
   Match host bastion.example.com exec \"eg -q session ensure --only bastion --until 18:00\"   (in ~/.ssh/config)
 
-Exit status 0 says that everything was seen to be open just now.")]
+Exit status 0 says that everything was seen to be open just now, to every address that was asked for.")]
 pub struct EnsureArgs {
     #[command(flatten)]
     open: OpenArgs,
@@ -85,7 +85,9 @@ async fn ensure_open(request: &OpenRequest<'_>) -> Result<Exit, CommandError> {
     }
     context.printer.json(&context.session_json(&driver.store(), &session)?);
     let report = passed.map_err(on_record)?;
-    conclude(request, &driver, ensuring, &session, &report).await
+    let ended = conclude(request, &driver, ensuring, &session, &report).await?;
+    let elsewhere = ended == Exit::Done && tell_elsewhere(request, &session, &preflight.addresses);
+    Ok(if elsewhere { Exit::Partial } else { ended })
 }
 
 /// Keeps, prolongs or records a session, in one transaction. Only a new session needs the caller, so a first look at the
@@ -156,7 +158,8 @@ fn allowed_moves(
     session: &Session,
     addresses: &[IpAddr],
 ) -> Result<Vec<Move>, CommandError> {
-    let now = request.context.env.now();
+    // As of the resolving: what came after it may have taken long.
+    let now = request.resolved_at;
     let found = |version| {
         let address = addresses.iter().find(|address| IpVersion::of(**address) == version);
         address.map_or(FoundAddress::Unknown, |address| FoundAddress::Agreed(*address))
@@ -175,6 +178,19 @@ fn allowed_moves(
         }
     });
     Ok(moves)
+}
+
+/// Warns, and says true, if the name that a session follows has an address now that the session is not open to: it may have
+/// to be seen once more, or the machine's policy may refuse it.
+fn tell_elsewhere(request: &OpenRequest<'_>, session: &Session, addresses: &[IpAddr]) -> bool {
+    let Some(name) = &session.followed_name else { return false };
+    let followed = addresses.iter().filter(|address| session.cidr(IpVersion::of(**address)).is_some());
+    let mut elsewhere = followed.filter(|address| !session.is_for(**address));
+    let Some(address) = elsewhere.next() else { return false };
+    let message = format!("session {} is not open to {address}, which {name} is now", session.id.short());
+    let hint = "a new address counts when the name resolves to it once more, a minute later".to_owned();
+    request.context.printer.warn(Code::NotOpen, &message, &[hint]);
+    true
 }
 
 async fn conclude(

@@ -195,6 +195,8 @@ pub(super) struct OpenRequest<'a> {
     pub(super) longest: TimeDelta,
     /// The addresses that the user named; nothing is detected then.
     pub(super) explicit: Vec<IpAddr>,
+    /// When names began to be resolved to these addresses.
+    pub(super) resolved_at: Timestamp,
     /// True for `--dry-run`, which does not even record the time at which a target was first missing.
     pub(super) dry_run: bool,
 }
@@ -235,6 +237,7 @@ impl<'a> OpenRequest<'a> {
             length,
             longest: site.longest(settings.session.max_duration.length),
             explicit: Vec::new(),
+            resolved_at: context.env.now(),
             dry_run: false,
         };
         let explicit = request.given().await?;
@@ -265,9 +268,10 @@ impl<'a> OpenRequest<'a> {
             let message = format!("{first} is not of a family that is asked for and that a selected resource takes");
             return Err(usage(message).hint("see -4, -6 and `families` in the configuration"));
         }
+        named.retain(wanted);
         self.check_followed(&named)?;
         let mut all: Vec<IpAddr> = Vec::new();
-        for address in ipv4.iter().chain(ipv6).copied().chain(named.into_iter().filter(wanted)) {
+        for address in ipv4.iter().chain(ipv6).copied().chain(named) {
             if !all.contains(&address) {
                 all.push(address);
             }

@@ -26,6 +26,23 @@ fn nothing_to_list() {
     assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", "No sessions.\n"));
 }
 
+/// An upgrade must not hide what is open until the next pass. The record here is as version 7 made it.
+#[test]
+fn the_record_of_an_older_eg_is_shown() {
+    let world = World::new();
+    let id = start_id(&world.here, &["--no-wait"]);
+    let db = rusqlite::Connection::open(world.here.state_path()).unwrap();
+    db.execute_batch("ALTER TABLE sessions DROP COLUMN followed_name; DROP TABLE sightings; PRAGMA user_version = 7")
+        .unwrap();
+    let version = || db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(version(), 7);
+    let listed = world.eg(&["session", "list"]).expect_code(0);
+    assert!(listed.stdout.contains(&id[..8]), "{listed}");
+    assert_eq!(listed.stderr, "");
+    assert!(version() > 7);
+    world.eg(&["session", "stop"]).expect_code(0);
+}
+
 #[test]
 fn filters_and_limits() {
     let world = World::new();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::harness::sandboxed::ACCOUNT;
 use eg_model::{container_mark::ContainerMark, net::permission::Permission};
+use std::time::Duration;
 
 /// A list and a set, with an entry and a tag of others in each.
 struct Lists {
@@ -98,6 +99,30 @@ fn the_tags_of_a_dead_installation_go_with_its_entries() {
     lists.world.advance(SETTLED);
     let gone = lists.world.installation("gone-again");
     gone.eg(&["sweep", "--region", REGION]).expect_code(0);
+    assert_eq!(lists.all(), before);
+    lists.world.ends();
+}
+
+/// What is due is decided by the first reading. A lease whose grace ends after it still holds its entry, and so its tag.
+#[test]
+fn a_lease_that_ends_during_the_sweep_keeps_its_tag() {
+    let lists = Lists::new();
+    let (before, here) = (lists.all(), stranger(&lists.world));
+    lists.left_behind();
+    let held = lists.all();
+    lists.world.advance(HOUR + 10 * MINUTE - 2);
+    let entries = "GetManagedPrefixListEntries";
+    lists.world.region.script([on(entries, Fault::Slow(Duration::from_secs(2))).times(1)]);
+    lists.world.forget_calls();
+    let done = thread::scope(|scope| {
+        let run = scope.spawn(|| swept(&here, &["--kind", "prefix-list"], 0));
+        lists.world.wait_for(entries);
+        lists.world.advance(5);
+        run.join().unwrap()
+    });
+    assert_eq!((outcomes(&done), lists.all()), (vec![], held));
+    lists.world.advance(MINUTE);
+    swept(&here, &[], 0);
     assert_eq!(lists.all(), before);
     lists.world.ends();
 }
