@@ -241,6 +241,9 @@ fn the_doctor_explains_hosts() {
     for host in ["db.example.com:5432", "192.0.2.80:22"] {
         says(&well, &format!("{host}: the open group is in front of it, and nothing is in the way"));
     }
+    eg(&world, &["open", "db.example.com:443", "--ipv6", "2001:db8::42"]).expect_code(0);
+    let no_family = "none of the opened addresses is of a family that eni-0db has for this name";
+    says(&doctor(NAMES), &format!("db.example.com:443: {no_family}"));
     says(
         &doctor(stranger),
         "db.example.com:5432: its address is 198.51.100.99 now, which no network interface there has",
