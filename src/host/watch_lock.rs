@@ -97,6 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state.db");
         drop(Sign::new(&state).unwrap());
+        assert!(is_free(&state));
         let ask = |expected: bool| {
             thread::scope(|scope| {
                 for _ in 0..24 {
@@ -112,6 +113,7 @@ mod tests {
         let watch = Sign::new(&state).unwrap();
         ask(true);
         drop(watch);
+        assert!(is_free(&state));
         ask(false);
     }
 
