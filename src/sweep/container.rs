@@ -12,7 +12,7 @@ use super::{
     reading::{AccountRegion, UnreadRegion},
 };
 use eg_model::{
-    failure::Failure,
+    failure::{Failure, FailureClass},
     ids::InstallationId,
     observation::ObservedRule,
     sweep::{
@@ -48,15 +48,20 @@ impl GroupRun<'_> {
         let (place, target) = (self.group.place.clone(), self.group.target.clone());
         let unread = |failure| Box::new(place.unread(Some(target.id.clone()), failure));
         if self.budget.is_over() {
-            return Ok(Vec::new());
+            let why = "the tags were not looked at: the sweep was over before";
+            return Err(unread(Failure::new(FailureClass::Unknown, why)));
         }
         let seen = self.read_tags(marking).await.map_err(unread)?;
         let mut rows = Vec::new();
         for mark in dead_marks(&seen, *older_than) {
-            if self.budget.is_over() || self.is_needed(&mark.installation) {
+            if self.is_needed(&mark.installation) {
                 continue;
             }
-            let outcome = if show { Outcome::Planned } else { self.remove_tag(marking, &mark).await };
+            let outcome = match (show, self.budget.is_over()) {
+                (true, _) => Outcome::Planned,
+                (false, true) => Outcome::Undone(None),
+                (false, false) => self.remove_tag(marking, &mark).await,
+            };
             rows.push(TagRow { place: place.clone(), target: target.clone(), mark, outcome });
         }
         Ok(rows)

@@ -31,6 +31,9 @@ pub fn named(section: &TomlSection<'_>, outer: Option<&'static Kind>) -> TomlRes
         let found = name.read(&accepted, |text| match (kinds_named(&text).find(of_provider), provider) {
             (Some(kind), _) => Ok(kind),
             (None, Some(provider)) => Err(format!("provider \"{provider}\" has no kind \"{text}\"")),
+            (None, None) if kinds_of(&text).next().is_some() => {
+                Err(format!("\"{text}\" is a provider, not a kind: write provider = \"{text}\""))
+            }
             (None, None) => Err(format!("kind \"{text}\" is not known")),
         });
         return found.map(Some);

@@ -354,6 +354,10 @@ fn resources() {
     for (line, expected) in [
         ("provider = \"gcp\"", "6:12: provider \"gcp\" is not known (accepted: \"aws\", \"nftables\" or \"script\")"),
         (
+            "kind = \"script\"",
+            "6:8: \"script\" is a provider, not a kind: write provider = \"script\" (accepted: \"security-group\", \"prefix-list\", \"waf-ip-set\", \"table\" or \"directory\")",
+        ),
+        (
             "kind = \"nacl\"",
             "6:8: kind \"nacl\" is not known (accepted: \"security-group\", \"prefix-list\", \"waf-ip-set\", \"table\" or \"directory\")",
         ),
